@@ -1,0 +1,240 @@
+"""The index beside a shard: where every sample of a tar lies, so that any of them is one read away.
+
+`train-000000.tar` gets `train-000000.tar.index`, a memory-mapped file:
+
+    bytes     8  magic and version
+    uint64    1  length of the header
+    header       JSON: the shard's name, size and sha256; sample count; member extensions; dtype;
+                 and where each array below lies
+    offsets      int64 [samples, members]: first byte of the member in the tar, -1 where it has none
+    sizes        int64 [samples, members]: bytes of the member
+    ends         int64 [samples]: cumulative length (tokens, frames) after each sample
+    key_ends     int64 [samples], keys: the sample keys as UTF-8, concatenated
+    sha256   32  of everything above
+
+The length of a sample is the first dimension of its `.npy` member, 0 where it has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.errors import DataError
+
+Int64 = NDArray[np.int64]
+
+_MAGIC = b"PTINDEX\x01"
+_ALIGN = 64
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """An opened index. The arrays are views of the mapped file."""
+
+    shard_path: Path
+    shard_sha256: str
+    members: tuple[str, ...]
+    dtype: str
+    offsets: Int64
+    sizes: Int64
+    ends: Int64
+    key_ends: Int64
+    keys: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @property
+    def length(self) -> int:
+        """Total length (tokens) of the shard."""
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def key(self, sample: int) -> str:
+        """The webdataset key of a sample."""
+        start = int(self.key_ends[sample - 1]) if sample else 0
+        return self.keys[start : int(self.key_ends[sample])].tobytes().decode()
+
+    def verify_shard(self) -> None:
+        """Read the whole shard and compare its hash.
+
+        Raises:
+            DataError: when it differs.
+        """
+        found = _sha256_of(self.shard_path)
+        if found != self.shard_sha256:
+            raise DataError(
+                f"{self.shard_path}: sha256 is {found}, its index says {self.shard_sha256}: the shard was changed "
+                "or damaged after it was indexed. Restore it, or pack it again."
+            )
+
+
+def index_path(shard_path: Path) -> Path:
+    """Where the index of a shard lies."""
+    return shard_path.with_name(shard_path.name + ".index")
+
+
+def write_index(shard_path: Path) -> Path:
+    """Index a webdataset tar, whoever wrote it. Returns the path of the index.
+
+    Raises:
+        DataError: when the tar is unreadable, or members of one sample are not adjacent.
+    """
+    try:
+        rows = list(_scan(shard_path))
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"{shard_path}: cannot be indexed: {error}") from error
+    members = sorted({extension for row in rows for extension in row.places})
+    table = np.full((len(rows), len(members), 2), -1, dtype=np.int64)
+    for row_number, row in enumerate(rows):
+        for extension, place in row.places.items():
+            table[row_number, members.index(extension)] = place
+    keys = [row.key.encode() for row in rows]
+    arrays: dict[str, NDArray[np.int64] | NDArray[np.uint8]] = {
+        "offsets": table[:, :, 0].copy(),
+        "sizes": table[:, :, 1].copy(),
+        "ends": np.cumsum([row.length for row in rows], dtype=np.int64),
+        "key_ends": np.cumsum([len(key) for key in keys], dtype=np.int64),
+        "keys": np.frombuffer(b"".join(keys), dtype=np.uint8),
+    }
+    header: dict[str, object] = {
+        "shard": {"name": shard_path.name, "size": shard_path.stat().st_size, "sha256": _sha256_of(shard_path)},
+        "members": members,
+        "dtype": _common_dtype(shard_path, rows),
+    }
+    target = index_path(shard_path)
+    temporary = target.with_name(target.name + ".partial")
+    temporary.write_bytes(_encode(header, arrays))
+    os.replace(temporary, target)
+    return target
+
+
+def open_index(shard_path: Path) -> ShardIndex:
+    """Open the index of a shard and check it against itself and against the shard's size.
+
+    Raises:
+        DataError: when shard or index is missing, damaged, or they do not belong together.
+    """
+    path = index_path(shard_path)
+    if not shard_path.is_file():
+        raise DataError(f"{shard_path}: no such shard.")
+    if not path.is_file():
+        raise DataError(f"{path}: no such index. Make it with: polytrain index {shard_path}")
+    content = np.memmap(path, dtype=np.uint8, mode="r")
+    header, arrays = _decode(path, content)
+    shard = header["shard"]
+    size = shard_path.stat().st_size
+    if size != shard["size"]:
+        raise DataError(
+            f"{shard_path}: {size} bytes, its index says {shard['size']}: truncated or replaced. "
+            "Restore the shard, or pack it again."
+        )
+    return ShardIndex(
+        shard_path=shard_path,
+        shard_sha256=shard["sha256"],
+        members=tuple(header["members"]),
+        dtype=header["dtype"],
+        **arrays,
+    )
+
+
+@dataclass
+class _Row:
+    key: str
+    places: dict[str, tuple[int, int]]
+    length: int = 0
+    dtype: str = ""
+
+
+def _scan(shard_path: Path) -> Iterator[_Row]:
+    """One row per sample: consecutive files that share everything before the first dot of their name."""
+    seen: set[str] = set()
+    row: _Row | None = None
+    with tarfile.open(shard_path, "r:") as tar:
+        for entry in tar:
+            if not entry.isfile():
+                continue
+            folder, _, name = entry.name.rpartition("/")
+            stem, _, extension = name.partition(".")
+            key = f"{folder}/{stem}" if folder else stem
+            if row is None or key != row.key:
+                if row is not None:
+                    yield row
+                if key in seen:
+                    raise DataError(
+                        f"{shard_path}: the files of sample '{key}' are not adjacent; write it again in order."
+                    )
+                seen.add(key)
+                row = _Row(key, {})
+            row.places[extension] = (entry.offset_data, entry.size)
+            if extension == "npy":
+                member = tar.extractfile(entry)
+                assert member is not None
+                row.length, row.dtype = _npy_length(shard_path, entry.name, member.read(256))
+    if row is not None:
+        yield row
+
+
+def _npy_length(shard_path: Path, name: str, head: bytes) -> tuple[int, str]:
+    try:
+        stream = io.BytesIO(head)
+        major, _ = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(stream)
+    except ValueError as error:
+        raise DataError(f"{shard_path}: member {name} is not a numpy array: {error}") from error
+    return (shape[0] if shape else 1), dtype.str
+
+
+def _common_dtype(shard_path: Path, rows: list[_Row]) -> str:
+    dtypes = {row.dtype for row in rows if row.dtype}
+    if len(dtypes) > 1:
+        raise DataError(f"{shard_path}: .npy members of different types: {', '.join(sorted(dtypes))}")
+    return dtypes.pop() if dtypes else ""
+
+
+def _encode(header: dict[str, object], arrays: dict[str, NDArray[np.int64] | NDArray[np.uint8]]) -> bytes:
+    layout: dict[str, dict[str, object]] = {}
+    body = bytearray()
+    for name, array in arrays.items():
+        body += b"\0" * (-len(body) % _ALIGN)
+        layout[name] = {"dtype": array.dtype.str, "shape": array.shape, "start": len(body)}
+        body += array.tobytes()
+    text = json.dumps({**header, "arrays": layout}).encode()
+    text += b" " * (-(len(_MAGIC) + 8 + len(text)) % _ALIGN)
+    content = _MAGIC + len(text).to_bytes(8, "little") + text + bytes(body)
+    return content + hashlib.sha256(content).digest()
+
+
+def _decode(path: Path, content: NDArray[np.uint8]) -> tuple[dict[str, Any], dict[str, Any]]:
+    prefix = len(_MAGIC) + 8
+    damaged = f"{path}: damaged or not an index of this version. Delete it and make it again with: polytrain index"
+    if len(content) < prefix + _DIGEST_BYTES or content[: len(_MAGIC)].tobytes() != _MAGIC:
+        raise DataError(damaged)
+    if hashlib.sha256(content[:-_DIGEST_BYTES].data).digest() != content[-_DIGEST_BYTES:].tobytes():
+        raise DataError(damaged)
+    body = prefix + int.from_bytes(content[len(_MAGIC) : prefix].tobytes(), "little")
+    header = json.loads(content[prefix:body].tobytes())
+    arrays = {}
+    for name, place in header.pop("arrays").items():
+        dtype = np.dtype(place["dtype"])
+        start = body + place["start"]
+        stop = start + int(np.prod(place["shape"], dtype=np.int64)) * dtype.itemsize
+        arrays[name] = content[start:stop].view(dtype).reshape(place["shape"])
+    return header, arrays
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,86 @@
+"""Training sequences from packed text: windows over the concatenated documents of a shard.
+
+Window w of a shard covers tokens [w L, w L + L + 1): L inputs and, shifted by one, L targets. Every
+document carries its own segment number within the window, so a model can keep documents apart. No
+token is padding; the last incomplete window of each shard is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from configs.errors import DataError
+from data.shards import Shard, expand
+from data.sources import Sample, TokenWindowsOptions
+
+
+class TokenWindows:
+    """A `Source` of `{"tokens": [length + 1], "segments": [length + 1]}` (int32), L = length."""
+
+    def __init__(self, options: TokenWindowsOptions) -> None:
+        self.length = options.length
+        self._shards = [Shard(path) for path in expand(options.shards)]
+        for shard in self._shards:
+            if np.dtype(shard.index.dtype or "O").kind not in "iu":
+                raise DataError(
+                    f"{shard.index.shard_path}: holds no token arrays (integer .npy members), but members "
+                    f"{', '.join(shard.index.members) or 'none'}. Pack text with: polytrain pack"
+                )
+        windows = [max(0, shard.index.length - 1) // self.length for shard in self._shards]
+        self._ends = np.cumsum(windows, dtype=np.int64)
+        if not len(self):
+            tokens = sum(shard.index.length for shard in self._shards)
+            raise DataError(
+                f"{options.shards}: {tokens} tokens in {len(self._shards)} shard(s) make no window of "
+                f"{self.length} tokens. Lower the key 'length', or pack more text."
+            )
+
+    @property
+    def fingerprint(self) -> int:
+        """A 63-bit hash of the content: the shards' hashes in order, and the window length."""
+        digest = hashlib.sha256(str(self.length).encode())
+        for shard in self._shards:
+            digest.update(bytes.fromhex(shard.index.shard_sha256))
+        return int.from_bytes(digest.digest()[:8], "little") >> 1
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of one epoch, counted as inputs."""
+        return len(self) * self.length
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: int) -> Sample:
+        shard_number = int(np.searchsorted(self._ends, index, side="right"))
+        window = index - (int(self._ends[shard_number - 1]) if shard_number else 0)
+        shard = self._shards[shard_number]
+        start, stop = window * self.length, (window + 1) * self.length + 1
+        ends = shard.index.ends
+        document = int(np.searchsorted(ends, start, side="right"))
+        tokens = np.empty(stop - start, dtype=np.int32)
+        segments = np.empty(stop - start, dtype=np.int32)
+        filled, segment = 0, 0
+        while filled < stop - start:
+            document_start = int(ends[document - 1]) if document else 0
+            first = start + filled - document_start
+            last = min(int(ends[document]), stop) - document_start
+            tokens[filled : filled + last - first] = self._read(shard, document, first, last)
+            segments[filled : filled + last - first] = segment
+            filled += last - first
+            document += 1
+            segment += last > first
+        return {"tokens": tokens, "segments": segments}
+
+    def _read(self, shard: Shard, document: int, first: int, last: int) -> np.ndarray:
+        index = shard.index
+        dtype = np.dtype(index.dtype)
+        column = index.members.index("npy")
+        member_end = int(index.offsets[document, column] + index.sizes[document, column])
+        length = int(index.ends[document]) - (int(index.ends[document - 1]) if document else 0)
+        # An .npy member is a header and then the array, so the array is found from the member's end.
+        data_start = member_end - length * dtype.itemsize
+        content = shard.read(data_start + first * dtype.itemsize, (last - first) * dtype.itemsize)
+        return np.frombuffer(content, dtype=dtype)

@@ -1,0 +1,9 @@
+"""Starting things: the command line `polytrain`, and (to come) torchrun and SLURM scripts, preflight checks.
+
+Belongs here: what a person types and what a scheduler runs. Does not belong here: anything that
+`python -m train` needs, because nothing may import this room.
+
+    launch.cli         `polytrain`: one subcommand for each thing a user does
+"""
+
+__all__ = ["cli"]

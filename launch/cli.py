@@ -1,0 +1,199 @@
+"""`polytrain`: the command line. Each subcommand imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from configs.errors import ConfigError
+from train import command
+
+_DESCRIPTION = """\
+Pretrain transformers of any modality on many machines.
+
+  polytrain pack stdlib shards/quickstart      text -> tokenised webdataset shards + index
+  polytrain check configs/quickstart.yaml      validate a recipe and say what it would train
+  polytrain train configs/quickstart.yaml      train, or go on from the newest checkpoint
+  polytrain generate runs/quickstart "def "    continue a prompt
+  polytrain export runs/quickstart OUT         a folder that transformers loads
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The entry point of `polytrain`."""
+    arguments = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], None] = arguments.run_command
+    return command.guarded(lambda: run(arguments), debug=arguments.debug)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="polytrain", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"polytrain {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, help_text, add_arguments, run_command in _COMMANDS:
+        subparser = commands.add_parser(
+            name, help=help_text, description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        add_arguments(subparser)
+        if not any(action.dest == "debug" for action in subparser._actions):
+            subparser.add_argument("--debug", action="store_true", help="show tracebacks of user errors too")
+        subparser.set_defaults(run_command=run_command)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("polytrain")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    command.add_recipe_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.epilog = "example:\n  polytrain check configs/quickstart.yaml engine.zero=3 model.dim=256"
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from train.check import summary
+    from train.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    facts = summary(recipe)
+    if arguments.json:
+        print(json.dumps({"recipe": recipe.tree(), **facts}, indent=2))
+        return
+    print(recipe.yaml())
+    _print_table(facts)
+
+
+def _pack_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("corpus", help="stdlib, a folder of text files, a .jsonl[.gz] file, or a text file")
+    parser.add_argument("output", type=Path, help="the folder to create")
+    parser.add_argument("--vocab-size", type=int, default=4096, help="entries of the tokenizer to train (4096)")
+    parser.add_argument("--tokenizer", help="a tokenizer.json to use instead of training one")
+    parser.add_argument("--validation", type=float, default=0.05, help="share of the documents held out (0.05)")
+    parser.add_argument("--shard-mb", type=float, default=256.0, help="size of a shard in 10^6 bytes (256)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.epilog = "example:\n  polytrain pack stdlib shards/quickstart --vocab-size 4096"
+
+
+def _pack(arguments: argparse.Namespace) -> None:
+    if not 0 <= arguments.validation < 1:
+        raise ConfigError(f"--validation {arguments.validation}: expected a share of at least 0 and below 1.")
+    if arguments.shard_mb <= 0:
+        raise ConfigError(f"--shard-mb {arguments.shard_mb}: expected more than 0.")
+    from data.pack import PackOptions, pack
+
+    options = PackOptions(
+        arguments.corpus, arguments.vocab_size, arguments.tokenizer, arguments.validation, arguments.shard_mb
+    )
+    corpus = pack(options, arguments.output)
+    if arguments.json:
+        print(json.dumps(corpus, indent=2))
+        return
+    rows = {
+        split: f"{content['documents']:,} documents  {content['tokens']:,} tokens  {len(content['shards'])} shard(s)"
+        for split, content in corpus["splits"].items()
+    }
+    _print_table(
+        {"corpus": str(arguments.output), **rows, "tokenizer": f"{corpus['tokenizer']['vocab_size']:,} entries"}
+    )
+
+
+def _index_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shards", nargs="+", help="webdataset tars, also as globs or braces")
+    parser.epilog = "example:\n  polytrain index 'shards/theirs-{000..007}.tar'"
+
+
+def _index(arguments: argparse.Namespace) -> None:
+    from data.index import open_index, write_index
+    from data.shards import expand
+
+    for path in expand(arguments.shards):
+        write_index(path)
+        index = open_index(path)
+        print(f"{path}: {len(index):,} samples, members {', '.join(index.members)}, length {index.length:,}")
+
+
+def _generate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("prompt", help="text to continue; empty starts a new document")
+    parser.add_argument("--tokens", type=int, default=128, help="tokens to write at most (128)")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (0.8)")
+    parser.add_argument("--top-k", type=int, help="draw from the k likeliest tokens")
+    parser.add_argument("--top-p", type=float, help="draw from the likeliest tokens up to this total probability")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+    parser.add_argument("--step", type=int, help="the checkpoint to use; default: the newest")
+    parser.epilog = 'example:\n  polytrain generate runs/quickstart "def " --tokens 64 --temperature 0.5'
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    if arguments.tokens < 1:
+        raise ConfigError(f"--tokens {arguments.tokens}: expected at least 1.")
+    if arguments.temperature < 0:
+        raise ConfigError(f"--temperature {arguments.temperature}: expected 0 or more.")
+    if arguments.top_k is not None and arguments.top_k < 1:
+        raise ConfigError(f"--top-k {arguments.top_k}: expected at least 1.")
+    if arguments.top_p is not None and not 0 < arguments.top_p <= 1:
+        raise ConfigError(f"--top-p {arguments.top_p}: expected more than 0 and at most 1.")
+    from model.generate import Sampling
+    from train.inference import TrainedModel
+
+    model = TrainedModel.of_run(arguments.run, arguments.step)
+    sampling = Sampling(arguments.temperature, arguments.top_k, arguments.top_p)
+    print(arguments.prompt + model.continue_text(arguments.prompt, arguments.tokens, sampling, arguments.seed))
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("output", type=Path, metavar="OUT", help="the folder to create")
+    parser.add_argument("--step", type=int, help="the checkpoint to use; default: the newest")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights (float32)")
+    parser.epilog = "example:\n  polytrain export runs/quickstart exported"
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from train.export import export
+
+    family = export(arguments.run, arguments.output, step=arguments.step, dtype=arguments.dtype)
+    print(f"{arguments.output}: {family}, loads with transformers.AutoModelForCausalLM.from_pretrained")
+
+
+def _schema_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example:\n  polytrain schema > configs/recipe.schema.json"
+
+
+def _schema(_arguments: argparse.Namespace) -> None:
+    from configs.schema import json_schema
+    from train.recipe import Recipe
+
+    sys.stdout.write(json_schema(Recipe))
+
+
+def _print_table(rows: dict[str, Any]) -> None:
+    width = max(len(name) for name in rows)
+    for name, value in rows.items():
+        print(f"{name:<{width}}  {f'{value:,}' if isinstance(value, int) else value}")
+
+
+_COMMANDS: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = [
+    ("train", "Train as a recipe says, or go on from the newest checkpoint.", command.add_arguments, command.train),
+    ("check", "Validate a recipe; print it resolved, with parameters and data.", _check_arguments, _check),
+    ("pack", "Pack text into tokenised webdataset shards with an index.", _pack_arguments, _pack),
+    ("index", "Index webdataset shards that others wrote.", _index_arguments, _index),
+    ("generate", "Continue a prompt with a trained model.", _generate_arguments, _generate),
+    ("export", "Write a trained model as a Hugging Face folder.", _export_arguments, _export),
+    ("schema", "Print the JSON schema of recipes, for editors.", _schema_arguments, _schema),
+]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Installation of polytrain: packages, dependencies, the command.
+
+    pip install -e '.[text,dev]'
+    pip install -e '.[text]' -c constraints.txt      the versions that are tested
+
+Ranges below are what the code is written for; constraints.txt pins what the tests ran with.
+"""
+
+from setuptools import setup
+
+# Listed by hand: find_packages would also install `tests`.
+PACKAGES = [
+    "configs",
+    "data",
+    "launch",
+    "model",
+    "model.interop",
+    "train",
+    "train.engines",
+    "train.objectives",
+    "train.probes",
+]
+
+setup(
+    packages=PACKAGES,
+    package_data={"configs": ["*.yaml", "*.json", "**/*.yaml"], **{name: ["py.typed"] for name in PACKAGES}},
+    python_requires=">=3.11",
+    install_requires=[
+        "accelerate>=1.10",
+        "braceexpand>=0.1.7",
+        "datasets>=4.0",
+        "deepspeed>=0.19",
+        "huggingface-hub>=0.34",
+        "numpy>=1.26",
+        "omegaconf>=2.3",
+        "psutil>=5.9",
+        "pydantic>=2.10",
+        "pyyaml>=6.0",
+        "safetensors>=0.5",
+        "tensorboard>=2.15",
+        "torch>=2.8",
+        "tqdm>=4.66",
+        "webdataset>=1.0",
+    ],
+    extras_require={
+        "text": ["tokenizers>=0.21"],
+        "image": ["torchvision>=0.23", "pillow>=10"],
+        "audio": ["soundfile>=0.12", "torchaudio>=2.8"],
+        "tabular": ["pandas>=2.0", "pyarrow>=15", "scikit-learn>=1.4"],
+        "flash": ["flash-attn>=2.8"],
+        "dev": [
+            "hypothesis>=6.100",
+            "mypy>=1.15",
+            "pytest>=8.0",
+            "pytest-timeout>=2.3",
+            "ruff>=0.9",
+            "transformers>=5.0",
+            "types-PyYAML",
+            "types-psutil",
+            "types-tqdm",
+        ],
+    },
+    entry_points={"console_scripts": ["polytrain = launch.cli:main"]},
+)

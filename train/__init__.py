@@ -1,0 +1,50 @@
+"""The run: what is learned, how a step is taken, and how to go on exactly after an interruption.
+
+Belongs here: the recipe's shape, the loop, engines, objectives, optimizer and schedules,
+checkpoints, metrics, probes, export. This is the only room that knows both data and models.
+
+Does not belong here: reading data files, layers, command-line presentation beyond `python -m train`.
+
+    python -m train configs/quickstart.yaml train.steps=100
+    torchrun --standalone --nproc-per-node 2 -m train configs/quickstart.yaml
+
+    train.recipe       the shape of a recipe, and the checks that span its sections
+    train.options      the sections that belong to no single part
+    train.command      the command line above; the boundary where errors become messages
+    train.run          the assembly of one run, from a recipe to its end
+    train.loop         the loop
+    train.world        ranks: process environment, process groups, small host-side reductions
+    train.engines      where parameters live and how a step is taken
+    train.objectives   what is learned
+    train.probes       measurements that are not the loss being trained
+    train.optimizer    AdamW and its parameter groups
+    train.schedule     everything that follows the step
+    train.state        named fragments: training state, however it is sharded
+    train.checkpoint   crash-safe checkpoints of that state
+    train.run_folder   what is in `runs/<name>/`, who may write there
+    train.metrics      metrics.jsonl, TensorBoard, progress
+    train.check        what a recipe would train, without building it
+    train.inference    a trained model in one process
+    train.export       Hugging Face folders from a run
+"""
+
+__all__ = [
+    "check",
+    "checkpoint",
+    "command",
+    "engines",
+    "export",
+    "inference",
+    "loop",
+    "metrics",
+    "objectives",
+    "optimizer",
+    "options",
+    "probes",
+    "recipe",
+    "run",
+    "run_folder",
+    "schedule",
+    "state",
+    "world",
+]

@@ -1,0 +1,57 @@
+"""What a recipe would train, without building it. Free of torch for the built-in parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from configs.options import Part
+from data.index import open_index
+from data.shards import expand
+from data.sources import TokenWindowsOptions
+from train.recipe import Recipe
+
+
+def summary(recipe: Recipe) -> dict[str, Any]:
+    """Parameters, tokens and samples, as far as they are known.
+
+    Raises:
+        DataError: when shards or their indexes are missing or damaged.
+    """
+    facts: dict[str, Any] = {"parameters": num_parameters(recipe), "rows per step": recipe.batch.global_}
+    facts["rows in all"] = recipe.batch.global_ * recipe.train.steps
+    for split in ("train", "validation"):
+        source = getattr(recipe.data, split)
+        if source is not None:
+            facts |= {f"{split} {name}": value for name, value in _source_facts(source).items()}
+    if isinstance(recipe.data.train, TokenWindowsOptions):
+        facts["tokens per step"] = recipe.batch.global_ * recipe.data.train.length
+        facts["epochs"] = round(facts["rows in all"] / max(1, facts["train windows"]), 3)
+    facts["run folder"] = f"{recipe.run} ({'exists' if Path(recipe.run).exists() else 'new'})"
+    return facts
+
+
+def num_parameters(recipe: Recipe) -> int:
+    """Trainable numbers: by formula where the parts have one, else by building on the meta device."""
+    count = getattr(recipe.objective, "num_parameters", None)
+    if count is not None and hasattr(recipe.model, "num_parameters"):
+        return int(count(recipe.model))
+    import torch
+
+    from train.objectives.objective import build_objective
+
+    with torch.device("meta"):
+        objective = build_objective(recipe.objective, recipe.model)
+    return sum(parameter.numel() for parameter in objective.parameters() if parameter.requires_grad)
+
+
+def _source_facts(source: Part) -> dict[str, Any]:
+    if not isinstance(source, TokenWindowsOptions):
+        return {"source": source.kind}
+    indexes = [open_index(path) for path in expand(source.shards)]
+    return {
+        "shards": len(indexes),
+        "documents": sum(len(index) for index in indexes),
+        "tokens": sum(index.length for index in indexes),
+        "windows": sum(max(0, index.length - 1) // source.length for index in indexes),
+    }

@@ -1,0 +1,84 @@
+"""`python -m train RECIPE [key=value ...]`: the boundary where errors become messages.
+
+    python -m train configs/quickstart.yaml
+    torchrun --standalone --nproc-per-node 2 -m train configs/quickstart.yaml train.steps=100
+    polytrain train configs/quickstart.yaml
+
+are the same command. Exit codes: 0 done, 1 a defect of ours, 2 something for the user to change
+(one message on stderr), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from configs.errors import UserError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+_EXAMPLES = """\
+examples:
+  polytrain train configs/quickstart.yaml
+  polytrain train configs/quickstart.yaml train.steps=1000 run=runs/longer
+  torchrun --standalone --nproc-per-node 2 -m train configs/quickstart.yaml engine.zero=3
+
+Running the same command again resumes from the newest checkpoint of the run folder.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `train`, for this module and for `polytrain train`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EXAMPLES
+    add_recipe_arguments(parser)
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    """A recipe, overrides, --debug."""
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, such as configs/quickstart.yaml")
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of the recipe")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of user errors too")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train as the parsed arguments say."""
+    from train.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    from train.run import run
+    from train.world import World
+
+    run(recipe, World.from_environment())
+
+
+def guarded(action: Callable[[], None], *, debug: bool) -> int:
+    """Run a command; turn a user's error into one message and an exit code."""
+    try:
+        action()
+    except UserError as error:
+        if debug:
+            raise
+        # An error that every rank meets alike is said once.
+        rank = os.environ.get("RANK", "0")
+        if rank == "0" or not error.is_everywhere:
+            print(f"polytrain: error: {error}", file=sys.stderr, flush=True)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("polytrain: interrupted; the same command goes on from the newest checkpoint.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left; nobody is there to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The entry point of `python -m train`."""
+    parser = argparse.ArgumentParser(prog="python -m train", description="Train as a recipe says, or resume.")
+    add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    return guarded(lambda: train(arguments), debug=arguments.debug)

@@ -1,0 +1,11 @@
+"""Where parameters live and how a step is taken.
+
+    train.engines.options      options of every engine, free of torch
+    train.engines.engine       the interface, and how an engine is built
+    train.engines.accelerate   one process, or DDP
+    train.engines.deepspeed    ZeRO 0-3, offload
+
+What was asked for is checked on the built engine; an engine that cannot do it raises.
+"""
+
+__all__ = ["accelerate", "deepspeed", "engine", "options"]

@@ -1,0 +1,136 @@
+"""Hugging Face Accelerate: one process, or DDP on several ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from configs.errors import TrainingError
+from data.loader import Batch
+from train.engines.engine import EngineRequest, Shapes, storage_bytes, to_device
+from train.engines.options import AccelerateOptions
+from train.objectives.objective import Objective
+from train.optimizer import MOMENTS, build_adamw, create_state, parameter_groups, set_learning_rate
+from train.state import Fragment, StateSource, fill
+
+
+class AccelerateEngine:
+    """Every rank holds everything; gradients are averaged."""
+
+    def __init__(self, options: AccelerateOptions, request: EngineRequest) -> None:
+        self._world = request.world
+        self._clip_norm = request.clip_norm
+        self._accelerator = Accelerator(
+            cpu=self._world.device.type == "cpu",
+            mixed_precision="bf16" if request.precision == "bf16" else "no",
+            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+        )
+        self.objective = materialised(request)
+        self._parameters = dict(self.objective.named_parameters())
+        self._optimizer = build_adamw(parameter_groups(self.objective, request.optimizer), request.optimizer)
+        self._model = self._accelerator.prepare_model(self.objective)
+        self._check()
+
+    @property
+    def shapes(self) -> Shapes:
+        return {name: tuple(parameter.shape) for name, parameter in self._parameters.items()}
+
+    def load(self, source: StateSource) -> None:
+        for parameter in self._parameters.values():
+            create_state(self._optimizer, parameter, source.step)
+        fill(self.fragments(), source)
+
+    def fragments(self) -> Iterator[Fragment]:
+        yield from replicated_fragments(self._parameters, self._optimizer, self._world.rank, self._world.size)
+
+    def forward_backward(self, micro_batches: Sequence[Batch], num_targets: int) -> Tensor:
+        # DDP averages over ranks; the loss is a sum over the targets of all of them.
+        scale = self._world.size / num_targets
+        total = torch.zeros((), device=self._world.device)
+        for number, batch in enumerate(micro_batches, start=1):
+            is_last = number == len(micro_batches)
+            with nullcontext() if is_last else self._accelerator.no_sync(self._model):
+                loss = self._model(to_device(batch, self._world.device))["loss"]
+                self._accelerator.backward(loss * scale)
+            total += loss.detach()
+        return total
+
+    def step(self, lr: float) -> Tensor:
+        norm = clip_gradients(list(self._parameters.values()), self._clip_norm)
+        set_learning_rate(self._optimizer, lr)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return norm
+
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        with self.evaluating():
+            # The objective itself: DDP would synchronise buffers, and nothing is trained here.
+            return self.objective(to_device(batch, self._world.device))  # type: ignore[no-any-return]
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        with torch.no_grad(), self._accelerator.autocast():
+            self.objective.eval()
+            yield
+            self.objective.train()
+
+    def bytes_held(self) -> dict[str, int]:
+        return replicated_bytes(self._parameters, self._optimizer)
+
+    def _check(self) -> None:
+        found = self._accelerator.num_processes
+        is_ddp = isinstance(self._model, DistributedDataParallel)
+        if found != self._world.size or is_ddp != (self._world.size > 1):
+            raise TrainingError(
+                f"engine.kind=accelerate: asked for {self._world.size} rank(s), Accelerate built {found} "
+                f"({type(self._model).__name__}). Unset ACCELERATE_* variables; `accelerate env` shows them."
+            )
+
+
+def materialised(request: EngineRequest) -> Objective:
+    """The objective on its device, weights not set; modules prepared as asked."""
+    with torch.device("meta"):
+        objective = request.build_objective()
+    objective.to_empty(device=request.world.device)
+    prepare_modules(objective, request)
+    return objective
+
+
+def prepare_modules(objective: Objective, request: EngineRequest) -> None:
+    """Activation checkpointing and compilation of blocks."""
+    if request.recompute:
+        objective.recompute_blocks()
+    if request.compile:
+        for block in objective.blocks():
+            block.compile()
+
+
+def clip_gradients(parameters: Sequence[Tensor], clip_norm: float | None) -> Tensor:
+    """Clip the global norm of the gradients; returns the norm before clipping."""
+    if clip_norm is not None:
+        return torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+    return torch.nn.utils.get_total_norm([item.grad for item in parameters if item.grad is not None])
+
+
+def replicated_fragments(
+    parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, rank: int, size: int
+) -> Iterator[Fragment]:
+    """State that every rank holds in full; ranks take turns in writing it."""
+    for number, (name, parameter) in enumerate(parameters.items()):
+        moments = {key: optimizer.state[parameter][key].view(-1) for key in MOMENTS}
+        yield Fragment(name, 0, parameter.data.view(-1), moments, is_written=number % size == rank)
+
+
+def replicated_bytes(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, int]:
+    """Bytes of live tensors when nothing is sharded."""
+    moments = [state[key] for state in optimizer.state.values() for key in MOMENTS]
+    return {
+        "parameters": storage_bytes([item.data for item in parameters.values()]),
+        "master_weights": 0,
+        "moments": storage_bytes(moments),
+    }

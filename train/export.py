@@ -1,0 +1,73 @@
+"""A run as a Hugging Face folder: config.json, safetensors, tokenizer. Needs no transformers.
+
+polytrain export runs/quickstart exported
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import torch
+from huggingface_hub import save_torch_state_dict
+
+from configs.errors import ConfigError
+from data.tokenizer import END_OF_TEXT, load_tokenizer
+from model.interop.families import family_of
+from train.inference import open_checkpoint
+from train.objectives.options import CausalLMOptions
+from train.recipe import recipe_of_run
+from train.run_folder import RunFolder
+
+
+def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32", "bfloat16"]) -> str:
+    """Write the newest checkpoint of `run` (or that of `step`) to `output`; returns the class that loads it.
+
+    The folder appears complete or not at all.
+
+    Raises:
+        UserError: when there is no such run or checkpoint, no family computes the model, or `output` exists.
+    """
+    recipe = recipe_of_run(run)
+    if not isinstance(recipe.objective, CausalLMOptions):
+        raise ConfigError(f"{run}: objective {recipe.objective.kind} has no Hugging Face class to export to.")
+    family = family_of(recipe.model)
+    folder = RunFolder(run)
+    weights = open_checkpoint(folder, step).weights()
+    if output.exists():
+        raise ConfigError(f"{output}: exists. Choose a folder that does not, or remove it.")
+    partial = output.with_name(output.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        config = family.config(recipe.model, tied_head=recipe.objective.tied_head) | {"dtype": dtype}
+        config |= _write_tokenizer(folder, partial, recipe.model.max_length)
+        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        tensors = {
+            name: tensor.to(getattr(torch, dtype)) for name, tensor in family.tensors(weights, recipe.model).items()
+        }
+        save_torch_state_dict(tensors, partial)
+        os.rename(partial, output)
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written: {error}") from None
+    return str(config["architectures"][0])
+
+
+def _write_tokenizer(folder: RunFolder, output: Path, max_length: int) -> dict[str, object]:
+    """Copy the run's tokenizer; returns the special token ids for config.json."""
+    if not folder.tokenizer.exists():
+        return {}
+    shutil.copyfile(folder.tokenizer, output / "tokenizer.json")
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END_OF_TEXT,
+        "eos_token": END_OF_TEXT,
+        "model_max_length": max_length,
+        "clean_up_tokenization_spaces": False,
+    }
+    (output / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    end = load_tokenizer(folder.tokenizer).token_to_id(END_OF_TEXT)
+    return {"bos_token_id": end, "eos_token_id": end}

@@ -1,0 +1,87 @@
+"""A trained model, taken from a run folder into one process."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from tokenizers import Tokenizer
+
+from configs.errors import CheckpointError, ConfigError
+from configs.seeds import derive
+from data.tokenizer import END_OF_TEXT, load_tokenizer
+from model.generate import Sampling, generate
+from train.checkpoint import Checkpoint, Checkpoints
+from train.objectives.causal_lm import CausalLM
+from train.objectives.objective import Objective, build_objective
+from train.recipe import Recipe, recipe_of_run
+from train.run_folder import RunFolder
+from train.world import World
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """An objective with the weights of a checkpoint, in evaluation mode on the CPU."""
+
+    recipe: Recipe
+    objective: Objective
+    folder: RunFolder
+    step: int
+
+    @classmethod
+    def of_run(cls, run: Path, step: int | None = None) -> Self:
+        """Load the newest intact checkpoint of a run, or that of `step`.
+
+        Raises:
+            UserError: when there is no such run or checkpoint.
+        """
+        recipe = recipe_of_run(run)
+        folder = RunFolder(run)
+        checkpoint = open_checkpoint(folder, step)
+        with torch.device("meta"):
+            objective = build_objective(recipe.objective, recipe.model)
+        checkpoint.require_shapes({name: tuple(item.shape) for name, item in objective.named_parameters()})
+        objective.load_state_dict(checkpoint.weights(), assign=True)
+        return cls(recipe, objective.eval(), folder, checkpoint.step)
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the run."""
+        if not self.folder.tokenizer.exists():
+            raise ConfigError(f"{self.folder.path}: has no tokenizer.json; its recipe names no data.tokenizer.")
+        return load_tokenizer(self.folder.tokenizer)
+
+    def continue_text(self, prompt: str, num_tokens: int, sampling: Sampling, seed: int) -> str:
+        """What the model writes after `prompt`."""
+        if not isinstance(self.objective, CausalLM):
+            raise ConfigError(f"{self.folder.path}: objective {self.recipe.objective.kind} does not write text.")
+        tokenizer = self.tokenizer()
+        end = tokenizer.token_to_id(END_OF_TEXT)
+        written = generate(
+            self.objective.logits,
+            torch.tensor(tokenizer.encode(prompt).ids or [end]),
+            num_tokens=num_tokens,
+            max_length=self.recipe.model.max_length,
+            sampling=sampling,
+            generator=torch.Generator().manual_seed(derive(seed, "generate")),
+            stop_token=end,
+        )
+        return str(tokenizer.decode(written.tolist()))
+
+
+def open_checkpoint(folder: RunFolder, step: int | None) -> Checkpoint:
+    """The checkpoint of `step`, or the newest intact one.
+
+    Raises:
+        CheckpointError: when there is none.
+    """
+    checkpoints = Checkpoints(folder.checkpoints, World())
+    if step is None:
+        checkpoint = checkpoints.newest_intact(lambda text: print(text, file=sys.stderr))
+    else:
+        checkpoint = checkpoints.intact_at(step)
+    if checkpoint is None:
+        raise CheckpointError(f"{folder.path}: has no checkpoint yet.")
+    return checkpoint

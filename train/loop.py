@@ -1,0 +1,136 @@
+"""The loop: batch, forward and backward, step, log, probe, save."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psutil
+import torch
+from torch import Tensor
+
+from configs.errors import DataError, TrainingError
+from configs.seeds import derive
+from data.loader import StepBatch, TrainLoader
+from train.checkpoint import Position
+from train.engines.engine import Engine
+from train.metrics import MetricsLog
+from train.probes.options import AnyProbe
+from train.probes.probe import Probe
+from train.recipe import Recipe
+from train.world import World
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Everything a run needs once it is assembled."""
+
+    recipe: Recipe
+    world: World
+    engine: Engine
+    loader: TrainLoader
+    probes: dict[str, tuple[AnyProbe, Probe]]
+    save: Callable[[Position], None]
+    log: MetricsLog | None
+    "On rank 0."
+
+    def run(self, position: Position) -> Position:
+        """Train from `position` to the last step of the recipe."""
+        recipe, last = self.recipe, self.recipe.train.steps
+        if position.step == 0:
+            self._measure(0)
+        window = _Window()
+        for step in range(position.step + 1, last + 1):
+            lr = recipe.optimizer.lr * recipe.optimizer.schedule.scale(step - 1, last)
+            batch = window.timed(self._next_batch)
+            targets, digest = self.world.sum([self._count_targets(batch), batch.digest])
+            if targets == 0:
+                raise TrainingError(f"step {step}: the global batch has nothing to predict; look at data.train.")
+            # Dropout and the like draw from torch's generator: its state is a function of the step, not of the past.
+            torch.manual_seed(derive(recipe.seed, "step", step, self.world.rank))
+            loss_sum = self.engine.forward_backward(batch.micro_batches, targets)
+            grad_norm = self.engine.step(lr)
+            position = Position(step, position.samples + recipe.batch.global_, position.tokens + targets)
+            window.add(targets)
+
+            is_saved = step % recipe.checkpoint.every == 0 or step == last
+            if step % recipe.log.every == 0 or is_saved:
+                loss = self._global_loss(loss_sum, targets, step)
+                if step % recipe.log.every == 0 or step == last:
+                    self._log(position, loss, lr, float(grad_norm), digest, window)
+                    window = _Window()
+            self._measure(step)
+            if is_saved:
+                self.save(position)
+        return position
+
+    def _next_batch(self) -> StepBatch:
+        try:
+            return next(self.loader)
+        except DataError as error:
+            error.is_everywhere = False
+            raise
+
+    def _count_targets(self, batch: StepBatch) -> int:
+        return sum(self.engine.objective.num_targets(micro) for micro in batch.micro_batches)
+
+    def _global_loss(self, loss_sum: Tensor, targets: int, step: int) -> float:
+        (total,) = self.world.sum_float([float(loss_sum)])
+        if not math.isfinite(total):
+            raise TrainingError(
+                f"step {step}: the loss is {total}. Nothing was saved since the last checkpoint; "
+                "lower optimizer.lr or train.clip_norm, or look at the data, and run the same command again."
+            )
+        return total / targets
+
+    def _log(self, position: Position, loss: float, lr: float, grad_norm: float, digest: int, window: _Window) -> None:
+        if self.log is None:
+            return
+        seconds = window.elapsed()
+        self.log.step(
+            {
+                "step": position.step,
+                "loss": loss,
+                "lr": lr,
+                "grad_norm": grad_norm,
+                "samples": position.samples,
+                "tokens": position.tokens,
+                "tokens_per_s": round(window.targets / seconds, 1),
+                "data_wait_s": round(window.waited / window.steps, 6),
+                "step_s": round(seconds / window.steps, 6),
+                "rss_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
+                "data_digest": f"{digest:016x}",
+            }
+        )
+
+    def _measure(self, step: int) -> None:
+        for name, (options, probe) in self.probes.items():
+            if options.is_due(step, self.recipe.train.steps):
+                figures = probe.measure(step)
+                if self.log is not None:
+                    self.log.probe(name, step, figures)
+
+
+@dataclass
+class _Window:
+    """Times and counts since the last logged step."""
+
+    started: float = field(default_factory=time.perf_counter)
+    waited: float = 0.0
+    steps: int = 0
+    targets: int = 0
+
+    def timed(self, wait: Callable[[], StepBatch]) -> StepBatch:
+        before = time.perf_counter()
+        batch = wait()
+        self.waited += time.perf_counter() - before
+        return batch
+
+    def add(self, targets: int) -> None:
+        self.steps += 1
+        self.targets += targets
+
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.started

@@ -1,0 +1,8 @@
+"""What is learned. An objective is one `nn.Module` that owns the model: Batch -> sums.
+
+train.objectives.options     options of every objective, free of torch
+train.objectives.objective   the interface
+train.objectives.causal_lm   predict the next token
+"""
+
+__all__ = ["causal_lm", "objective", "options"]

@@ -1,0 +1,64 @@
+"""Causal language modelling: predict each token from those before it in its document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from configs.options import construct
+from data.loader import Batch
+from model.initialisation import initial_value
+from model.options import TransformerOptions
+from model.transformer import Transformer
+from train.objectives.objective import Objective
+from train.objectives.options import CausalLMOptions
+
+_IGNORED = -100
+
+
+class CausalLM(Objective):
+    """Batch: tokens [B, T + 1], segments [B, T + 1]. Targets: every next token of the same document."""
+
+    def __init__(self, options: CausalLMOptions, model: TransformerOptions) -> None:
+        super().__init__()
+        self._model_options = model
+        self._joined = model.documents == "joined"
+        self.transformer = cast(Transformer, construct(model))
+        self.head = None if options.tied_head else nn.Linear(model.dim, model.vocab_size, bias=False)
+
+    def num_targets(self, batch: Batch) -> int:
+        segments = batch["segments"]
+        if self._joined:
+            return segments[:, 1:].numel()
+        return int((segments[:, 1:] == segments[:, :-1]).sum())
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        tokens, segments = batch["tokens"], batch["segments"]
+        targets_BT = tokens[:, 1:]
+        if not self._joined:
+            targets_BT = torch.where(segments[:, 1:] == segments[:, :-1], targets_BT, _IGNORED)
+        logits_BTV = self.logits(tokens[:, :-1], segments[:, :-1])
+        loss = cross_entropy(
+            logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=_IGNORED, reduction="sum"
+        )
+        return {"loss": loss}
+
+    def logits(self, tokens_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:
+        """Next-token logits [B, T, V]."""
+        hidden_BTD = self.transformer(tokens_BT, segments_BT)
+        if self.head is not None:
+            return self.head(hidden_BTD)  # type: ignore[no-any-return]
+        return self.transformer.embedding(hidden_BTD, as_head=True)  # type: ignore[no-any-return]
+
+    def initial_value(self, name: str, shape: Sequence[int], seed: int) -> Tensor:
+        return initial_value(name, shape, seed, self._model_options)
+
+    def blocks(self) -> nn.ModuleList:
+        return self.transformer.blocks
+
+    def recompute_blocks(self) -> None:
+        self.transformer.recompute_blocks = True

@@ -1,0 +1,47 @@
+"""The interface of objectives, and how one is built."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from configs.options import construct
+from data.loader import Batch
+from model.options import AnyModel
+from train.objectives.options import AnyObjective
+
+
+class Objective(nn.Module, ABC):
+    """A module that owns everything trained, and what is needed to train it."""
+
+    @abstractmethod
+    def num_targets(self, batch: Batch) -> int:
+        """How many terms the loss of `batch` sums (predicted tokens). Called on the CPU, before the transfer."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Sums over the targets of `batch`: "loss" (differentiable), and metrics (detached).
+
+        Sums, not means: the caller divides by the targets of the whole global batch, so the result
+        does not depend on how that batch is cut into ranks and micro-batches.
+        """
+
+    @abstractmethod
+    def initial_value(self, name: str, shape: Sequence[int], seed: int) -> Tensor:
+        """The initial value (float32, CPU) of the parameter `name`: a pure function."""
+
+    @abstractmethod
+    def blocks(self) -> nn.ModuleList:
+        """The repeated blocks, for compilation."""
+
+    @abstractmethod
+    def recompute_blocks(self) -> None:
+        """Turn activation checkpointing on."""
+
+
+def build_objective(objective: AnyObjective, model: AnyModel) -> Objective:
+    """The objective that `objective` describes, owning the model that `model` describes."""
+    return cast(Objective, construct(objective, model))

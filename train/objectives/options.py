@@ -1,0 +1,25 @@
+"""Options of every objective. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from configs.options import Kind, Part
+from model.options import TransformerOptions
+
+
+class CausalLMOptions(Part):
+    """Predict each token from those before it in its document."""
+
+    kind: Literal["causal_lm"] = "causal_lm"
+    tied_head: bool = True
+    "Whether the output layer is the token embedding (Press and Wolf 2017)."
+
+    builds: ClassVar[str] = "train.objectives.causal_lm:CausalLM"
+
+    def num_parameters(self, model: TransformerOptions) -> int:
+        """Trainable numbers of the objective with this model."""
+        return model.num_parameters() + (0 if self.tied_head else model.dim * model.vocab_size)
+
+
+AnyObjective = Annotated[CausalLMOptions, Kind(default="causal_lm")]

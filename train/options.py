@@ -1,0 +1,64 @@
+"""The sections of a recipe that belong to no single part. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from configs.options import Kind, Options, Part
+from train.schedule import AnySchedule, ConstantSchedule
+
+
+class TrainOptions(Options):
+    """How long, and how."""
+
+    steps: int = Field(gt=0)
+    "Optimizer steps in all, counted from the very first start of the run."
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    "Clip the global gradient norm to this; null does not clip."
+    recompute: Literal["none", "blocks"] = "none"
+    "Activation checkpointing: keep only the inputs of blocks and recompute the rest backward."
+    compile: bool = False
+    "torch.compile every block."
+    deterministic: bool = True
+    "Use deterministic algorithms, so that a resumed run equals an uninterrupted one on every device."
+
+
+class AdamWOptions(Part):
+    """AdamW (Loshchilov and Hutter 2019)."""
+
+    kind: Literal["adamw"] = "adamw"
+    lr: float = Field(gt=0)
+    "Peak learning rate."
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    "Decay of the first moment."
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    "Decay of the second moment."
+    eps: float = Field(default=1e-8, gt=0)
+    "Added to the root of the second moment."
+    weight_decay: float = Field(default=0.1, ge=0)
+    "Decoupled decay of matrices; vectors (norms, biases) are not decayed."
+    schedule: AnySchedule = ConstantSchedule()
+    "Factor of lr at each step."
+
+
+AnyOptimizer = Annotated[AdamWOptions, Kind(default="adamw")]
+
+
+class CheckpointOptions(Options):
+    """When checkpoints are written and which are kept. One is always written at the end."""
+
+    every: int = Field(default=1000, gt=0)
+    "Steps between checkpoints."
+    keep_last: int = Field(default=3, gt=0)
+    "Newest checkpoints to keep."
+
+
+class LogOptions(Options):
+    """What is written while training."""
+
+    every: int = Field(default=10, gt=0)
+    "Steps between rows of metrics.jsonl."
+    tensorboard: bool = True
+    "Also write TensorBoard events."

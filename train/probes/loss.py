@@ -1,0 +1,37 @@
+"""The objective's mean loss on held-out samples."""
+
+from __future__ import annotations
+
+from data.loader import evaluation_batches
+from data.sources import build_source
+from train.probes.options import LossProbeOptions
+from train.probes.probe import Figures, ProbeContext
+
+
+class LossProbe:
+    """The first `rows` samples of data.validation, each seen by exactly one rank."""
+
+    def __init__(self, options: LossProbeOptions, context: ProbeContext) -> None:
+        assert context.recipe.data.validation is not None
+        self._options = options
+        self._context = context
+        self._source = build_source(context.recipe.data.validation)
+
+    def measure(self, step: int) -> Figures:
+        """Mean loss per target (nats), and the number of targets."""
+        context = self._context
+        loss, targets = 0.0, 0
+        batches = evaluation_batches(
+            self._source,
+            rows=self._options.rows,
+            micro_rows=context.micro_rows,
+            rank=context.world.rank,
+            world_size=context.world.size,
+        )
+        for batch, is_mine in batches:
+            sums = context.engine.evaluate(batch)
+            if is_mine:
+                loss += float(sums["loss"])
+                targets += context.engine.objective.num_targets(batch)
+        (total_loss,), (total_targets,) = context.world.sum_float([loss]), context.world.sum([targets])
+        return {"loss": total_loss / total_targets, "targets": total_targets}

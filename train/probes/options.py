@@ -1,0 +1,69 @@
+"""Options of every probe. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from configs.options import Kind, Part
+from data.sources import DataOptions
+
+
+class ProbeOptions(Part):
+    """When any probe runs. All of them run at the end."""
+
+    every: int | None = Field(default=None, gt=0)
+    "Steps between measurements; null measures only at the end (and before, where asked)."
+    before: bool = False
+    "Also measure before the first step."
+
+    def is_due(self, step: int, last: int) -> bool:
+        """Whether to measure after `step` steps of `last`."""
+        return (
+            step == last
+            or (step == 0 and self.before)
+            or (step > 0 and bool(self.every) and step % (self.every or 1) == 0)
+        )
+
+    def require(self, data: DataOptions, name: str) -> None:
+        """Raise ValueError when the recipe's data lack what the probe needs."""
+
+
+class LossProbeOptions(ProbeOptions):
+    """The objective's mean loss on held-out samples."""
+
+    kind: Literal["loss"] = "loss"
+    before: bool = True
+    "Also measure before the first step."
+    rows: int | None = Field(default=None, gt=0)
+    "Samples to measure on; null takes the whole split."
+
+    builds: ClassVar[str] = "train.probes.loss:LossProbe"
+
+    def require(self, data: DataOptions, name: str) -> None:
+        if data.validation is None:
+            raise ValueError(f"probes.{name} measures on data.validation, which the recipe does not have; add it")
+
+
+class SampleProbeOptions(ProbeOptions):
+    """Text that the model writes."""
+
+    kind: Literal["sample"] = "sample"
+    prompt: str = ""
+    "Text to continue; empty starts a new document."
+    num_tokens: int = Field(default=64, gt=0)
+    "Tokens to write at most."
+    temperature: float = Field(default=0.8, ge=0)
+    "0 takes the likeliest token."
+    top_p: float | None = Field(default=0.95, gt=0, le=1)
+    "Draw from the likeliest tokens up to this total probability."
+
+    builds: ClassVar[str] = "train.probes.sample:SampleProbe"
+
+    def require(self, data: DataOptions, name: str) -> None:
+        if data.tokenizer is None:
+            raise ValueError(f"probes.{name} writes text and needs data.tokenizer; add it")
+
+
+AnyProbe = Annotated[LossProbeOptions | SampleProbeOptions, Kind()]

@@ -1,0 +1,43 @@
+"""Text that the model writes, to look at."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+
+from configs.seeds import derive
+from data.tokenizer import END_OF_TEXT, load_tokenizer
+from model.generate import Sampling, generate
+from train.objectives.causal_lm import CausalLM
+from train.probes.options import SampleProbeOptions
+from train.probes.probe import Figures, ProbeContext
+
+
+class SampleProbe:
+    """One continuation of the prompt, from a generator keyed by the seed: the same on every rank."""
+
+    def __init__(self, options: SampleProbeOptions, context: ProbeContext) -> None:
+        assert context.recipe.data.tokenizer is not None
+        self._options = options
+        self._context = context
+        self._tokenizer = load_tokenizer(context.recipe.data.tokenizer)
+
+    def measure(self, step: int) -> Figures:
+        """The prompt and what follows."""
+        options, context = self._options, self._context
+        objective = cast(CausalLM, context.engine.objective)
+        prompt = self._tokenizer.encode(options.prompt).ids
+        end = self._tokenizer.token_to_id(END_OF_TEXT)
+        device = context.world.device
+        with context.engine.evaluating():
+            written = generate(
+                objective.logits,
+                torch.tensor(prompt or [end], device=device),
+                num_tokens=options.num_tokens,
+                max_length=context.recipe.model.max_length,
+                sampling=Sampling(options.temperature, top_p=options.top_p),
+                generator=torch.Generator().manual_seed(derive(context.recipe.seed, "sample", step)),
+                stop_token=end,
+            )
+        return {"prompt": options.prompt, "text": self._tokenizer.decode(written.tolist())}

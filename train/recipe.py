@@ -1,0 +1,108 @@
+"""The shape of a recipe, and the checks that span its sections. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+import yaml
+from pydantic import Field, model_validator
+
+from configs.errors import ConfigError
+from configs.options import Options, validate
+from configs.recipe import load_tree
+from data.batches import BatchOptions
+from data.sources import DataOptions
+from model.options import AnyModel
+from train.engines.options import AccelerateOptions, AnyEngine
+from train.objectives.options import AnyObjective, CausalLMOptions
+from train.options import AnyOptimizer, CheckpointOptions, LogOptions, TrainOptions
+from train.probes.options import AnyProbe
+
+
+class Recipe(Options):
+    """One run."""
+
+    run: str = Field(min_length=1)
+    "The run folder: everything the run writes. Starting again with the same folder resumes."
+    seed: int = Field(default=0, ge=0)
+    "The one number behind initial weights, order of samples and dropout."
+    precision: Literal["float32", "bf16"] = "float32"
+    "Arithmetic of the forward and backward pass; master weights and moments are float32."
+    train: TrainOptions
+    "How long, and how."
+    batch: BatchOptions
+    "Sizes of the batch."
+    data: DataOptions
+    "What is read."
+    model: AnyModel
+    "The model."
+    objective: AnyObjective = CausalLMOptions()
+    "What is learned."
+    optimizer: AnyOptimizer
+    "The optimizer and its schedule."
+    engine: AnyEngine = AccelerateOptions()
+    "Where parameters live and how a step is taken."
+    probes: dict[str, AnyProbe] = Field(default_factory=dict)
+    "Measurements by name, taken while training and at the end."
+    checkpoint: CheckpointOptions = CheckpointOptions()
+    "When checkpoints are written and which are kept."
+    log: LogOptions = LogOptions()
+    "What is written while training."
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        length = getattr(self.data.train, "length", 0)
+        limit = getattr(self.model, "max_length", length)
+        if length > limit:
+            raise ValueError(f"data.train.length={length} is longer than model.max_length={limit}; change one")
+        for name, probe in self.probes.items():
+            probe.require(self.data, name)
+        return self
+
+    def yaml(self) -> str:
+        """The resolved recipe, every default filled in."""
+        return yaml.safe_dump(self.tree(), sort_keys=False)
+
+    def identity(self) -> dict[str, Any]:
+        """The keys that make it this run and no other; the others may change when it is resumed.
+
+        The data are not here: checkpoints carry their fingerprint, so shards may be moved.
+        """
+        tree = self.tree()
+        batch = {"global": tree["batch"]["global"]}
+        return {"batch": batch} | {key: tree[key] for key in ("seed", "model", "objective", "optimizer")}
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, merge, override and validate a recipe.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    return cast(Recipe, validate(Recipe, load_tree(path, overrides), str(path)))
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
+    """Keys whose values differ: "model.dim: 128 there, 256 here"."""
+    found = []
+    for key in sorted(ours.keys() | theirs.keys()):
+        here, there = ours.get(key), theirs.get(key)
+        if isinstance(here, dict) and isinstance(there, dict):
+            found += differences(here, there, f"{prefix}{key}.")
+        elif here != there:
+            found.append(f"{prefix}{key}: {there} there, {here} here")
+    return found
+
+
+def recipe_of_run(run: Path) -> Recipe:
+    """The recipe in a run folder.
+
+    Raises:
+        ConfigError: when `run` is not a run folder.
+    """
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{run}: not a run folder: it has no config.yaml.")
+    return load_recipe(path)

@@ -1,0 +1,183 @@
+"""The assembly of one run, from a recipe to its end."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+import torch.utils.deterministic
+
+from configs.errors import ConfigError, DataError, UserError
+from data.batches import BatchPlan
+from data.loader import TrainLoader
+from data.sources import Source, build_source
+from data.tokenizer import load_tokenizer
+from train.checkpoint import About, Checkpoint, Checkpoints, Position
+from train.engines.engine import Engine, EngineRequest, build_engine
+from train.loop import Loop
+from train.metrics import MetricsLog, read_rows
+from train.objectives.objective import build_objective
+from train.probes.probe import ProbeContext, build_probe
+from train.recipe import Recipe
+from train.run_folder import RunFolder, require_same_data
+from train.state import InitialWeights
+from train.world import World
+
+
+def run(recipe: Recipe, world: World) -> None:
+    """Train as `recipe` says, from the newest checkpoint of its run folder or from the start.
+
+    Raises:
+        UserError: for anything the user has to change; the run folder is then as it was.
+    """
+    plan = BatchPlan.of(recipe.batch, world.rank, world.size)
+    source = build_source(recipe.data.train)
+    _require_vocabulary(recipe)
+    _set_determinism(recipe.train.deterministic)
+    folder = RunFolder(Path(recipe.run))
+    with ExitStack() as stack:
+        stack.enter_context(world.process_group())
+        _on_main(world, lambda: folder.claim(recipe))
+        stack.callback(folder.release)
+        engine = build_engine(recipe.engine, _engine_request(recipe, plan, world))
+        checkpoints = Checkpoints(folder.checkpoints, world)
+        position = _restore(recipe, engine, checkpoints, source.fingerprint, world)
+        if world.is_main:
+            folder.begin(recipe, world, position.step)
+            _print_start(recipe, engine, source, position, world)
+        log = _open_log(recipe, folder, position) if world.is_main else None
+        if log is not None:
+            stack.enter_context(log)
+        loader = TrainLoader(
+            source,
+            seed=recipe.seed,
+            plan=plan,
+            start=position.step,
+            stop=recipe.train.steps,
+            workers=recipe.data.workers,
+            prefetch=recipe.data.prefetch,
+        )
+        stack.callback(loader.close)
+        context = ProbeContext(recipe, engine, plan.micro_rows, world)
+        probes = {name: (options, build_probe(options, context)) for name, options in recipe.probes.items()}
+        save = functools.partial(_save, checkpoints, engine, recipe, source.fingerprint)
+        Loop(recipe, world, engine, loader, probes, save, log).run(position)
+    if world.is_main:
+        _print_end(recipe, folder)
+
+
+def _engine_request(recipe: Recipe, plan: BatchPlan, world: World) -> EngineRequest:
+    return EngineRequest(
+        build_objective=lambda: build_objective(recipe.objective, recipe.model),
+        optimizer=recipe.optimizer,
+        precision=recipe.precision,
+        clip_norm=recipe.train.clip_norm,
+        num_micro=plan.num_micro,
+        micro_rows=plan.micro_rows,
+        compile=recipe.train.compile,
+        recompute=recipe.train.recompute == "blocks",
+        world=world,
+    )
+
+
+def _restore(recipe: Recipe, engine: Engine, checkpoints: Checkpoints, fingerprint: int, world: World) -> Position:
+    """Load the newest intact checkpoint, or the initial weights."""
+    report = functools.partial(print, file=sys.stderr) if world.is_main else lambda _: None
+    checkpoint = checkpoints.newest_intact(report)
+    if checkpoint is None:
+        engine.load(InitialWeights(engine.objective.initial_value, engine.shapes, recipe.seed))
+        return Position()
+    require_resumable(checkpoint, recipe, engine, fingerprint)
+    engine.load(checkpoint)
+    return checkpoint.position
+
+
+def require_resumable(checkpoint: Checkpoint, recipe: Recipe, engine: Engine, fingerprint: int) -> None:
+    """Check that this run can go on from `checkpoint`.
+
+    Raises:
+        UserError: when the model, the data or the number of steps say otherwise.
+    """
+    checkpoint.require_shapes(engine.shapes)
+    require_same_data(fingerprint, checkpoint.data_fingerprint, checkpoint.folder)
+    if checkpoint.step > recipe.train.steps:
+        raise ConfigError(
+            f"run={recipe.run}: has come to step {checkpoint.step}, beyond train.steps={recipe.train.steps}. "
+            "Raise train.steps to go on, or choose another run folder (run=...)."
+        )
+
+
+def _save(checkpoints: Checkpoints, engine: Engine, recipe: Recipe, fingerprint: int, position: Position) -> None:
+    about = About(position, engine.shapes, fingerprint)
+    checkpoints.save(engine.fragments(), about, recipe.yaml(), keep_last=recipe.checkpoint.keep_last)
+
+
+def _open_log(recipe: Recipe, folder: RunFolder, position: Position) -> MetricsLog:
+    tensorboard = folder.tensorboard if recipe.log.tensorboard else None
+    return MetricsLog(folder.metrics, tensorboard, step=position.step, last=recipe.train.steps)
+
+
+def _require_vocabulary(recipe: Recipe) -> None:
+    if recipe.data.tokenizer is None:
+        return
+    found = load_tokenizer(recipe.data.tokenizer).get_vocab_size()
+    if found > recipe.model.vocab_size:
+        raise DataError(
+            f"{recipe.data.tokenizer}: has {found} entries, more than model.vocab_size={recipe.model.vocab_size}; "
+            f"set model.vocab_size={found} or larger."
+        )
+
+
+def _set_determinism(deterministic: bool) -> None:
+    torch.use_deterministic_algorithms(deterministic)
+    # Filling fresh memory is a debugging aid, not a condition of determinism, and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def _on_main(world: World, action: Callable[[], None]) -> None:
+    """Do something on rank 0, and fail on every rank if it fails there."""
+    failure: UserError | None = None
+    if world.is_main:
+        try:
+            action()
+        except UserError as error:
+            failure = error
+    message = world.gather(str(failure) if failure else None)[0]
+    if message is not None:
+        raise failure or ConfigError(str(message))
+
+
+def _print_start(recipe: Recipe, engine: Engine, source: Source, position: Position, world: World) -> None:
+    parameters = sum(torch.Size(shape).numel() for shape in engine.shapes.values())
+    held = "  ".join(f"{name} {count / 1e6:.1f} MB" for name, count in engine.bytes_held().items())
+    part = recipe.engine
+    stage = f" zero={part.zero}" if part.kind == "deepspeed" else ""
+    going_on = "resuming from" if position.step else "starting at"
+    lines = [
+        f"run         {recipe.run}: {going_on} step {position.step} of {recipe.train.steps}",
+        f"model       {parameters:,} parameters, {recipe.precision}",
+        f"data        {len(source):,} samples an epoch, {recipe.batch.global_} a step",
+        f"engine      {part.kind}{stage}, {world.size} rank(s) on {world.device.type}; per rank: {held}",
+    ]
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _print_end(recipe: Recipe, folder: RunFolder) -> None:
+    """What a person wants to see at the end: each loss probe before and after, the last samples."""
+    rows = read_rows(folder.metrics)
+    print(f"\n{folder.path}: {recipe.train.steps} steps done")
+    for name in recipe.probes:
+        of_probe = [row for row in rows if row.get("probe") == name]
+        if of_probe and "loss" in of_probe[-1]:
+            first, last = of_probe[0], of_probe[-1]
+            print(
+                f"{name} loss: {first['loss']:.4f} (step {first['step']}) -> {last['loss']:.4f} (step {last['step']})"
+            )
+        elif of_probe and "text" in of_probe[-1]:
+            print(f"{name}:\n{of_probe[-1]['prompt']}{of_probe[-1]['text']}")
+    if recipe.log.tensorboard:
+        print(f"look at the curves: tensorboard --logdir {folder.tensorboard}")

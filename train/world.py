@@ -1,0 +1,119 @@
+"""Ranks: the process environment, process groups, and small reductions between hosts.
+
+This is the one place that reads the variables of launchers. Host-side numbers (token counts,
+digests, flags) travel over gloo and never touch the accelerator's stream.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from configs.errors import ConfigError
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all processes of the run."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    is_launched: bool = False
+    "Whether torchrun started this process."
+
+    @classmethod
+    def from_environment(cls) -> World:
+        """Read what torchrun sets; without it, one process.
+
+        Raises:
+            ConfigError: when the variables are there but do not make sense.
+        """
+        if "RANK" not in os.environ:
+            return cls()
+        names = {"rank": "RANK", "size": "WORLD_SIZE", "local_rank": "LOCAL_RANK", "local_size": "LOCAL_WORLD_SIZE"}
+        try:
+            numbers = {field: int(os.environ[name]) for field, name in names.items()}
+        except (KeyError, ValueError) as error:
+            raise ConfigError(
+                f"process environment: RANK is set, but {error} is missing or not a number. "
+                "Start with torchrun, or unset RANK for a single process."
+            ) from None
+        return cls(**numbers, is_launched=True)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which writes what is written once."""
+        return self.rank == 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where this rank computes."""
+        return torch.device("cuda", self.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+
+    @contextmanager
+    def process_group(self) -> Iterator[None]:
+        """Hold the process group open: gloo for the CPU, NCCL for CUDA. A world of one has one too."""
+        if self.is_launched:
+            _die_with_launcher()
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+        backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo"
+        if self.is_launched:
+            dist.init_process_group(backend, timeout=timedelta(minutes=30))
+        else:
+            store = torch._C._distributed_c10d.HashStore()
+            dist.init_process_group(backend, store=store, rank=0, world_size=1)
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()
+
+    def sum(self, values: Sequence[int]) -> list[int]:
+        """Sums over ranks, modulo 2^64 (so hashes may be summed)."""
+        if self.size == 1:
+            return list(values)
+        wrapped = torch.tensor([value - 2**64 if value >= 2**63 else value for value in values], dtype=torch.int64)
+        dist.all_reduce(wrapped)
+        return [value % 2**64 for value in wrapped.tolist()]
+
+    def sum_float(self, values: Sequence[float]) -> list[float]:
+        """Sums over ranks in float64."""
+        if self.size == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(tensor)
+        return tensor.tolist()
+
+    def gather(self, value: object) -> list[object]:
+        """The value of every rank, on every rank (plain data only)."""
+        if self.size == 1:
+            return [value]
+        values: list[object] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.sum([0])
+
+
+def _die_with_launcher() -> None:
+    """Let the kernel kill this rank when torchrun dies, even by `kill -9`.
+
+    Otherwise orphaned ranks train on, hold devices, and write into a run that was started again.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
