@@ -60,5 +60,5 @@ setup(
             "types-tqdm",
         ],
     },
-    entry_points={"console_scripts": ["polytrain = launch.cli:main"]},
+    entry_points={"console_scripts": ["polytrain = launch.cli:entry"]},
 )

@@ -21,7 +21,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,8 +158,8 @@ class _SplitWriter:
         self._folder = folder
         self._split = split
         self._writer: Any = None
-        open_writer: Any = ShardWriter  # untyped
-        self._open = lambda: open_writer(
+        open_shards: Any = ShardWriter  # untyped
+        self._open: Callable[[], Any] = lambda: open_shards(
             str(folder / f"{split}-%06d.tar"), maxsize=shard_mb * 1e6, maxcount=10**9, verbose=0, mtime=0
         )
         self._documents = 0

@@ -25,10 +25,15 @@ Pretrain transformers of any modality on many machines.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The entry point of `polytrain`."""
+    """Run one subcommand; returns the exit code."""
     arguments = _parser().parse_args(argv)
     run: Callable[[argparse.Namespace], None] = arguments.run_command
     return command.guarded(lambda: run(arguments), debug=arguments.debug)
+
+
+def entry() -> None:
+    """The installed command."""
+    command.leave(main())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -196,4 +201,4 @@ _COMMANDS: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Calla
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

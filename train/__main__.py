@@ -1,8 +1,6 @@
 """`python -m train RECIPE`, and what torchrun starts."""
 
-import sys
-
-from train.command import main
+from train.command import leave, main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -2,10 +2,11 @@
 
     train.engines.options      options of every engine, free of torch
     train.engines.engine       the interface, and how an engine is built
+    train.engines.replicated   what engines share where every rank holds the whole module
     train.engines.accelerate   one process, or DDP
     train.engines.deepspeed    ZeRO 0-3, offload
 
 What was asked for is checked on the built engine; an engine that cannot do it raises.
 """
 
-__all__ = ["accelerate", "deepspeed", "engine", "options"]
+__all__ = ["accelerate", "deepspeed", "engine", "options", "replicated"]

@@ -12,10 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from configs.errors import TrainingError
 from data.loader import Batch
-from train.engines.engine import EngineRequest, Shapes, storage_bytes, to_device
+from train.engines.engine import EngineRequest, Shapes, to_device
 from train.engines.options import AccelerateOptions
-from train.objectives.objective import Objective
-from train.optimizer import MOMENTS, build_adamw, create_state, parameter_groups, set_learning_rate
+from train.engines.replicated import clip_gradients, materialised, replicated_bytes, replicated_fragments
+from train.optimizer import build_adamw, create_state, parameter_groups, set_learning_rate
 from train.state import Fragment, StateSource, fill
 
 
@@ -85,52 +85,8 @@ class AccelerateEngine:
     def _check(self) -> None:
         found = self._accelerator.num_processes
         is_ddp = isinstance(self._model, DistributedDataParallel)
-        if found != self._world.size or is_ddp != (self._world.size > 1):
+        if found != self._world.size or (found > 1 and not is_ddp):
             raise TrainingError(
                 f"engine.kind=accelerate: asked for {self._world.size} rank(s), Accelerate built {found} "
                 f"({type(self._model).__name__}). Unset ACCELERATE_* variables; `accelerate env` shows them."
             )
-
-
-def materialised(request: EngineRequest) -> Objective:
-    """The objective on its device, weights not set; modules prepared as asked."""
-    with torch.device("meta"):
-        objective = request.build_objective()
-    objective.to_empty(device=request.world.device)
-    prepare_modules(objective, request)
-    return objective
-
-
-def prepare_modules(objective: Objective, request: EngineRequest) -> None:
-    """Activation checkpointing and compilation of blocks."""
-    if request.recompute:
-        objective.recompute_blocks()
-    if request.compile:
-        for block in objective.blocks():
-            block.compile()
-
-
-def clip_gradients(parameters: Sequence[Tensor], clip_norm: float | None) -> Tensor:
-    """Clip the global norm of the gradients; returns the norm before clipping."""
-    if clip_norm is not None:
-        return torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
-    return torch.nn.utils.get_total_norm([item.grad for item in parameters if item.grad is not None])
-
-
-def replicated_fragments(
-    parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, rank: int, size: int
-) -> Iterator[Fragment]:
-    """State that every rank holds in full; ranks take turns in writing it."""
-    for number, (name, parameter) in enumerate(parameters.items()):
-        moments = {key: optimizer.state[parameter][key].view(-1) for key in MOMENTS}
-        yield Fragment(name, 0, parameter.data.view(-1), moments, is_written=number % size == rank)
-
-
-def replicated_bytes(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, int]:
-    """Bytes of live tensors when nothing is sharded."""
-    moments = [state[key] for state in optimizer.state.values() for key in MOMENTS]
-    return {
-        "parameters": storage_bytes([item.data for item in parameters.values()]),
-        "master_weights": 0,
-        "moments": storage_bytes(moments),
-    }

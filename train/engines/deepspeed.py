@@ -4,6 +4,8 @@ DeepSpeed takes the step; state goes in and out as named fragments (`train.state
 ours: crash-safe, unpickled, readable at any world size, stage and engine. Stage 0 keeps a plain
 optimizer, so its gradients are clipped here; bf16 is autocast over float32 weights at stage 0, and
 bf16 weights with sharded float32 master weights at stages 1-3.
+
+    python -m train.engines.deepspeed       builds DeepSpeed's CPU extension, and nothing else
 """
 
 from __future__ import annotations
@@ -26,18 +28,19 @@ from torch import Tensor
 
 from configs.errors import TrainingError
 from data.loader import Batch
-from train.engines.accelerate import (
+from train.engines.engine import EngineRequest, Shapes, storage_bytes, to_device
+from train.engines.options import DeepSpeedOptions
+from train.engines.replicated import (
     clip_gradients,
     materialised,
     prepare_modules,
     replicated_bytes,
     replicated_fragments,
 )
-from train.engines.engine import EngineRequest, Shapes, storage_bytes, to_device
-from train.engines.options import DeepSpeedOptions
 from train.objectives.objective import Objective
 from train.optimizer import MOMENTS, build_adamw, create_state, numel_of, parameter_groups, set_learning_rate, shape_of
 from train.state import WEIGHT, Fragment, StateSource, fill
+from train.world import World
 
 _BUCKET_ELEMENTS = 500_000_000
 _PERSISTENT_SHARE = 0.01
@@ -301,3 +304,14 @@ def _build_communication_op(deepspeed: Any, folder: Path) -> None:
             f"DeepSpeed's CPU extension cannot be built in {folder}: {error}. "
             "Install a C++ compiler, or use engine.kind=accelerate."
         ) from error
+
+
+def main() -> None:
+    """Build DeepSpeed's CPU extension now, so that no run waits for it."""
+    world = World()
+    with world.process_group():
+        _import_deepspeed(world.device)
+
+
+if __name__ == "__main__":
+    main()
