@@ -11,6 +11,7 @@ that imports torch, and anything that imports `data`, `model`, `train` or `launc
     configs.options    `Options`, `Part` and `Kind`: validated, immutable descriptions
     configs.recipe     YAML + bases + overrides -> one resolved tree
     configs.schema     JSON schema of any options class, for editors
+    configs.seeds      the seed of each use of randomness, from the recipe's one seed
 """
 
-__all__ = ["errors", "options", "recipe", "schema"]
+__all__ = ["errors", "options", "recipe", "schema", "seeds"]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,9 +109,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trainer(corpus: Path, tmp_path: Path) -> Iterator[Trainer]:
+def trainer(corpus: Path, tmp_path: Path) -> Trainer:
     """Trainings in a folder of their own."""
-    yield Trainer(corpus, tmp_path)
+    return Trainer(corpus, tmp_path)
 
 
 @pytest.fixture(scope="session")

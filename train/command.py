@@ -11,12 +11,14 @@ are the same command. Exit codes: 0 done, 1 a defect of ours, 2 something for th
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
-from configs.errors import UserError
+from configs.errors import ConfigError, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -59,6 +61,7 @@ def train(arguments: argparse.Namespace) -> None:
 def guarded(action: Callable[[], None], *, debug: bool) -> int:
     """Run a command; turn a user's error into one message and an exit code."""
     try:
+        _require_own_packages()
         action()
     except UserError as error:
         if debug:
@@ -94,3 +97,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     arguments = parser.parse_args(argv)
     return guarded(lambda: train(arguments), debug=arguments.debug)
+
+
+def _require_own_packages() -> None:
+    """Check that no other package or folder called data, model or configs hides ours.
+
+    Raises:
+        ConfigError: naming the intruder.
+    """
+    home = Path(__file__).parents[1]
+    for name in ("configs", "data", "model"):
+        found = importlib.util.find_spec(name)
+        origin = Path(found.origin) if found is not None and found.origin else None
+        if origin is None or origin.parents[1] != home:
+            where = origin or (list(found.submodule_search_locations or []) if found else "nowhere")
+            raise ConfigError(
+                f"the package '{name}' of polytrain is hidden by another one: {where}. "
+                "Start from another folder, or remove that one from PYTHONPATH."
+            )

@@ -1,0 +1,43 @@
+"""What the documents say is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from launch.cli import main
+from train.recipe import load_recipe
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_recipe_is_valid(recipe: Path) -> None:
+    assert load_recipe(recipe).train.steps > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_path_and_target_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"\bmake (\w+)", text)) <= targets
+    for name in re.findall(r"`((?:configs|data|model|train|launch|tests|docs|benchmarks)/[\w./-]*)`", text):
+        assert (ROOT / name).exists(), name
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_polytrain_command_that_a_page_shows_is_one(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    known = set(re.findall(r"^    (\w+) ", capsys.readouterr().out, re.M))
+    assert set(re.findall(r"\bpolytrain (?!is\b|to\b)([a-z]+)\b", _code_of(page.read_text()))) <= known
+
+
+def _code_of(markdown: str) -> str:
+    return "\n".join(re.findall(r"```.*?```|`[^`]+`", markdown, re.S))
