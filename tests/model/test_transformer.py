@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -25,7 +26,7 @@ def gradients(output: Tensor, model: Transformer) -> list[Tensor]:
 
 def documents(segments_T: Tensor) -> list[slice]:
     firsts = [0, *(int(place) + 1 for place in (segments_T[1:] != segments_T[:-1]).nonzero()), len(segments_T)]
-    return [slice(first, last) for first, last in zip(firsts[:-1], firsts[1:], strict=True)]
+    return [slice(first, last) for first, last in itertools.pairwise(firsts)]
 
 
 @SHAPES
