@@ -38,6 +38,7 @@ from train.engines.options import DeepSpeedOptions
 from train.objectives.objective import Objective
 from train.optimizer import MOMENTS, build_adamw, create_state, numel_of, parameter_groups, set_learning_rate, shape_of
 from train.state import WEIGHT, Fragment, StateSource, fill
+from train.world import World
 
 _BUCKET_ELEMENTS = 500_000_000
 _PERSISTENT_SHARE = 0.01
@@ -53,7 +54,7 @@ class DeepSpeedEngine:
         self._clip_norm = request.clip_norm
         with torch.device("meta"):
             self._shapes = {name: tuple(item.shape) for name, item in request.build_objective().named_parameters()}
-        deepspeed = _import_deepspeed(request.world.device)
+        deepspeed = _import_deepspeed(request.world)
         config = _configuration(options, request, self._shapes)
         if self._stage == 3:
             with deepspeed.zero.Init(config_dict_or_path=config):
@@ -262,18 +263,21 @@ def _persistence_threshold(sizes: Sequence[int]) -> int:
     return threshold
 
 
-def _import_deepspeed(device: torch.device) -> Any:
+def _import_deepspeed(world: World) -> Any:
     """Import DeepSpeed, with its CPU extension built.
 
     DeepSpeed builds the extension when communication starts, and waits forever, silently, on the
     lock of a build that was killed. Here a lock of the operating system comes first (it dies with
     its process), so a lock left behind is known to be stale, and is removed.
     """
-    if device.type == "cpu":
+    is_on_cpu = world.device.type == "cpu"
+    # It insists on the launcher's variable, also in a process that no launcher started.
+    os.environ.setdefault("LOCAL_RANK", str(world.local_rank))
+    if is_on_cpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import deepspeed
 
-    if device.type == "cpu":
+    if is_on_cpu:
         versions = f"py{platform.python_version()}-torch{torch.__version__}-deepspeed{deepspeed.__version__}"
         default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "polytrain" / versions
         folder = Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(default)))
