@@ -84,9 +84,7 @@ class Checkpoints:
         mine = partial / f"rank-{self._world.rank:05d}.safetensors"
         self._together(lambda: _write_fragments(mine, fragments))
         self._together(lambda: self._commit(partial, final, about, config_yaml) if self._world.is_main else None)
-        if self._world.is_main:
-            for old in self.steps()[keep_last:]:
-                _remove(old)
+        self._together(lambda: self._prune(final, keep_last) if self._world.is_main else None)
         return final
 
     def steps(self) -> list[Path]:
@@ -161,6 +159,11 @@ class Checkpoints:
         _write_durably(pointer.with_name("latest.partial"), final.name + "\n")
         os.replace(pointer.with_name("latest.partial"), pointer)
         _flush(self._folder)
+
+    def _prune(self, newest: Path, keep_last: int) -> None:
+        # Those beyond the newest are damaged, or this run would have resumed from them: they do not count.
+        for old in [path for path in self.steps() if path.name <= newest.name][keep_last:]:
+            _remove(old)
 
     def _together(self, action: Callable[[], None]) -> None:
         """Run `action` on this rank, then fail on every rank if it failed on any. A barrier, too."""
@@ -290,17 +293,19 @@ def _size_and_hash(path: Path) -> dict[str, int | str]:
 
 
 def _make_empty(folder: Path) -> None:
-    _remove(folder)
+    """Make `folder`, and clear away what interrupted saves and removals of any step left."""
+    for leftover in folder.parent.glob(f"{_PREFIX}*{_PARTIAL}"):
+        shutil.rmtree(leftover, ignore_errors=True)
     folder.mkdir(parents=True)
 
 
 def _remove(folder: Path) -> None:
     """Remove a checkpoint so that a half-removed one can never be taken for a whole one."""
     if folder.exists():
-        doomed = folder.with_name(folder.name.removesuffix(_PARTIAL) + ".removed" + _PARTIAL)
+        doomed = folder.with_name(folder.name + ".removed" + _PARTIAL)
         shutil.rmtree(doomed, ignore_errors=True)
         os.rename(folder, doomed)
-        shutil.rmtree(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)  # what a network disk keeps busy, the next save removes
 
 
 def _write_durably(path: Path, text: str) -> None:

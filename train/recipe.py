@@ -105,4 +105,9 @@ def recipe_of_run(run: Path) -> Recipe:
     path = run / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"{run}: not a run folder: it has no config.yaml.")
-    return load_recipe(path)
+    try:
+        # Read as it was written: resolved, so "${...}" and "1e-3" in it are text.
+        tree = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    return cast(Recipe, validate(Recipe, tree, str(path)))

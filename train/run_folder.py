@@ -17,7 +17,6 @@ import fcntl
 import json
 import os
 import platform
-import shutil
 import socket
 import sys
 from datetime import UTC, datetime
@@ -42,6 +41,10 @@ _PACKAGES = (
 )
 
 
+# What a first start leaves when it is killed before its recipe is in place.
+_BEFORE_THE_RECIPE = {".lock", "config.yaml.partial"}
+
+
 class RunFolder:
     """The folder of one run."""
 
@@ -63,7 +66,7 @@ class RunFolder:
         if (self.path / "config.yaml").exists():
             self._require_same_recipe(recipe)
         elif self.path.exists() and (
-            not self.path.is_dir() or any(item.name != ".lock" for item in self.path.iterdir())
+            not self.path.is_dir() or any(item.name not in _BEFORE_THE_RECIPE for item in self.path.iterdir())
         ):
             raise ConfigError(f"run={self.path}: exists and is not a run folder. Choose another (run=...).")
         try:
@@ -87,7 +90,7 @@ class RunFolder:
         """Write what describes this start; `step` is where it goes on from."""
         _replace(self.path / "config.yaml", recipe.yaml())
         if recipe.data.tokenizer is not None and not self.tokenizer.exists():
-            shutil.copyfile(recipe.data.tokenizer, self.tokenizer)
+            _replace(self.tokenizer, Path(recipe.data.tokenizer).read_bytes())
         start = {"time": _now(), "step": step, "world_size": world.size, "host": socket.gethostname()}
         environment = _environment(world) | {"starts": [*self._starts(), start]}
         _replace(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
@@ -158,7 +161,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text)
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(temporary, path)

@@ -44,13 +44,13 @@ class World:
         if "RANK" not in os.environ:
             return cls()
         names = {"rank": "RANK", "size": "WORLD_SIZE", "local_rank": "LOCAL_RANK", "local_size": "LOCAL_WORLD_SIZE"}
-        try:
-            numbers = {field: int(os.environ[name]) for field, name in names.items()}
-        except (KeyError, ValueError) as error:
+        odd = [name for name in names.values() if not os.environ.get(name, "").isdecimal()]
+        if odd:
             raise ConfigError(
-                f"process environment: RANK is set, but {error} is missing or not a number. "
+                f"process environment: RANK is set, but {', '.join(odd)} is missing or not a number. "
                 "Start with torchrun, or unset RANK for a single process."
-            ) from None
+            )
+        numbers = {field: int(os.environ[name]) for field, name in names.items()}
         return cls(**numbers, is_launched=True)
 
     @property

@@ -56,7 +56,7 @@ class DeepSpeedEngine:
         self._clip_norm = request.clip_norm
         with torch.device("meta"):
             self._shapes = {name: tuple(item.shape) for name, item in request.build_objective().named_parameters()}
-        deepspeed = _import_deepspeed(request.world.device)
+        deepspeed = _import_deepspeed(request.world)
         config = _configuration(options, request, self._shapes)
         if self._stage == 3:
             with deepspeed.zero.Init(config_dict_or_path=config):
@@ -265,18 +265,21 @@ def _persistence_threshold(sizes: Sequence[int]) -> int:
     return threshold
 
 
-def _import_deepspeed(device: torch.device) -> Any:
+def _import_deepspeed(world: World) -> Any:
     """Import DeepSpeed, with its CPU extension built.
 
     DeepSpeed builds the extension when communication starts, and waits forever, silently, on the
     lock of a build that was killed. Here a lock of the operating system comes first (it dies with
     its process), so a lock left behind is known to be stale, and is removed.
     """
-    if device.type == "cpu":
+    is_on_cpu = world.device.type == "cpu"
+    # It insists on the launcher's variable, also in a process that no launcher started.
+    os.environ.setdefault("LOCAL_RANK", str(world.local_rank))
+    if is_on_cpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import deepspeed
 
-    if device.type == "cpu":
+    if is_on_cpu:
         versions = f"py{platform.python_version()}-torch{torch.__version__}-deepspeed{deepspeed.__version__}"
         default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "polytrain" / versions
         folder = Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(default)))
