@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psutil
-import torch
 from torch import Tensor
 
 from configs.errors import DataError, TrainingError
@@ -49,7 +48,7 @@ class Loop:
             if targets == 0:
                 raise TrainingError(f"step {step}: the global batch has nothing to predict; look at data.train.")
             # Dropout and the like draw from torch's generator: its state is a function of the step, not of the past.
-            torch.manual_seed(derive(recipe.seed, "step", step, self.world.rank))
+            self.world.seed_generators(derive(recipe.seed, "step", step, self.world.rank))
             loss_sum = self.engine.forward_backward(batch.micro_batches, targets)
             grad_norm = self.engine.step(lr)
             position = Position(step, position.samples + recipe.batch.global_, position.tokens + targets)

@@ -63,6 +63,15 @@ class World:
         """Where this rank computes."""
         return torch.device("cuda", self.local_rank) if torch.cuda.is_available() else torch.device("cpu")
 
+    def seed_generators(self, seed: int) -> None:
+        """Set the state of torch's own generators on this rank.
+
+        `torch.manual_seed` does the same for every device there might be, at 0.25 ms a call.
+        """
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.local_rank].manual_seed(seed)
+
     @contextmanager
     def process_group(self) -> Iterator[None]:
         """Hold the process group open: gloo for the CPU, NCCL for CUDA. A world of one has one too."""

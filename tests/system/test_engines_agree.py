@@ -17,6 +17,7 @@ _CASES = [
     for ranks in (1, 2, 4)
     for engine in ("engine.kind=accelerate", "engine.zero=0", "engine.zero=1", "engine.zero=2", "engine.zero=3")
 ]
+_CASES += [("engine.kind=accelerate", 0), ("engine.zero=2", 0)]  # without a launcher
 
 
 def _train(trainer: Trainer, engine: str, ranks: int, micro: int) -> list[dict[str, Any]]:

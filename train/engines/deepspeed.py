@@ -56,8 +56,8 @@ class DeepSpeedEngine:
         self._clip_norm = request.clip_norm
         with torch.device("meta"):
             self._shapes = {name: tuple(item.shape) for name, item in request.build_objective().named_parameters()}
-        deepspeed = _import_deepspeed(request.world)
-        config = _configuration(options, request, self._shapes)
+        deepspeed = import_deepspeed(request.world)
+        config = configuration(options, request, self._shapes)
         if self._stage == 3:
             with deepspeed.zero.Init(config_dict_or_path=config):
                 objective = request.build_objective()
@@ -215,7 +215,8 @@ def _require_possible(options: DeepSpeedOptions, request: EngineRequest) -> None
         )
 
 
-def _configuration(options: DeepSpeedOptions, request: EngineRequest, shapes: Shapes) -> dict[str, Any]:
+def configuration(options: DeepSpeedOptions, request: EngineRequest, shapes: Shapes) -> dict[str, Any]:
+    """The DeepSpeed configuration of a recipe."""
     sizes = sorted(torch.Size(shape).numel() for shape in shapes.values())
     is_bf16 = request.precision == "bf16"
     zero: dict[str, Any] = {
@@ -265,7 +266,7 @@ def _persistence_threshold(sizes: Sequence[int]) -> int:
     return threshold
 
 
-def _import_deepspeed(world: World) -> Any:
+def import_deepspeed(world: World) -> Any:
     """Import DeepSpeed, with its CPU extension built.
 
     DeepSpeed builds the extension when communication starts, and waits forever, silently, on the
@@ -313,7 +314,7 @@ def main() -> None:
     """Build DeepSpeed's CPU extension now, so that no run waits for it."""
     world = World()
     with world.process_group():
-        _import_deepspeed(world.device)
+        import_deepspeed(world)
 
 
 if __name__ == "__main__":
