@@ -99,7 +99,7 @@ class Kind:
             kind = value.get("kind", self.default)
             if isinstance(kind, str) and ":" in kind:
                 return import_options(kind).model_validate({**value, "kind": kind})
-            if kind not in choices:
+            if not isinstance(kind, str) or kind not in choices:
                 raise PydanticCustomError("kind", "{message}", {"message": _unknown_kind(kind, choices)})
             return choices[kind].model_validate({**value, "kind": kind})
 
@@ -139,12 +139,13 @@ def import_object(path: str) -> object:
         ConfigError: when the module or the name does not exist.
     """
     module_name, _, name = path.partition(":")
+    expected = "Expected package.module:Class, importable from this environment."
+    if not all(part.isidentifier() for part in (*module_name.split("."), name)):
+        raise ConfigError(f"kind '{path}': not the name of a class. {expected}")
     try:
         return getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"kind '{path}': {error}. Expected package.module:Class, importable from this environment."
-        ) from error
+        raise ConfigError(f"kind '{path}': {error}. {expected}") from error
 
 
 def import_options(path: str) -> type[Part]:
@@ -177,8 +178,9 @@ def _line_error(line: Any, known: list[str]) -> InitErrorDetails:
     if kind == "extra_forbidden" and len(line["loc"]) == 1:
         hint = nearest(str(line["loc"][0]), known)
         kind = PydanticCustomError("unknown_key", "unknown key; {hint}", {"hint": hint})
-    elif kind in ("unknown_key", "kind", "part", "options"):
-        kind = PydanticCustomError(kind, line["msg"].replace("{", "{{").replace("}", "}}"))
+    elif kind not in get_args(core_schema.ErrorType):
+        # Ours, or raised by a user's own part. The text goes in as a value: it may contain braces.
+        kind = PydanticCustomError(line["type"], "{message}", {"message": line["msg"]})
     return InitErrorDetails(type=kind, loc=line["loc"], input=line["input"], ctx=context)
 
 

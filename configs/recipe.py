@@ -8,6 +8,7 @@ process environment (OmegaConf's interpolation).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,19 @@ def merge(lower: Tree, upper: Tree) -> Tree:
 
 
 def parse_overrides(overrides: Sequence[str]) -> Tree:
-    """`["train.steps=10", "engine.kind=deepspeed"]` as one nested tree; order does not matter."""
+    """`["train.steps=10", "engine.kind=deepspeed"]` as one nested tree.
+
+    Order does not matter, except that of one key given twice the last value holds.
+    """
+    keys = []
     for item in overrides:
         key, equals, _ = item.partition("=")
         if not equals or not key or any(not part for part in key.split(".")):
             raise ConfigError(f"override '{item}': expected dotted.key=value, such as train.steps=1000.")
+        keys.append(key)
+    for whole, part in itertools.permutations(keys, 2):
+        if part.startswith(f"{whole}."):
+            raise ConfigError(f"overrides '{whole}=' and '{part}=' set the same key; write them as one.")
     try:
         return _plain(OmegaConf.from_dotlist(list(overrides)))
     except (OmegaConfBaseException, YAMLError) as error:

@@ -13,6 +13,7 @@ import gzip
 import json
 import sysconfig
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,19 +95,29 @@ def _folder(root: Path) -> Iterator[Document]:
 
 
 def _json_lines(path: Path) -> Iterator[Document]:
-    open_text = gzip.open if path.suffix == ".gz" else open
-    with open_text(path, "rt", encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
-            name = f"{path.name}:{number}"
-            try:
-                text = json.loads(line)["text"]
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise DataError(
-                    f'{path}, line {number}: expected a JSON object with the key "text": {error!r}'
-                ) from None
-            if not isinstance(text, str):
-                raise DataError(f'{path}, line {number}: "text" is {type(text).__name__}, expected a string')
-            yield Document(name, text, name)
+    open_bytes = gzip.open if path.suffix == ".gz" else open
+    number = 0
+    try:
+        with open_bytes(path, "rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                name = f"{path.name}:{number}"
+                yield Document(name, _text_of(line, f"{path}, line {number}"), name)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read after line {number}: {error}") from None
+
+
+def _text_of(line: bytes, where: str) -> str:
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f'{where}: expected a JSON object with the key "text": {error!r}') from None
+    if not isinstance(text, str):
+        raise DataError(f'{where}: "text" is {type(text).__name__}, expected a string')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can write half a surrogate pair; no tokenizer takes it
+        raise DataError(f'{where}: "text" is not valid Unicode: {error}') from None
+    return text
 
 
 def _read_text(path: Path) -> str:

@@ -12,7 +12,11 @@
     key_ends     int64 [samples], keys: the sample keys as UTF-8, concatenated
     sha256   32  of everything above
 
-The length of a sample is the first dimension of its `.npy` member, 0 where it has none.
+Files are grouped into samples as webdataset groups them: `dir/KEY.EXTENSION`, the key ends at the first
+dot of the file's name, the extension is lower-cased, `__NAME__` and names without extension are left out.
+
+The length of a sample is the first dimension of its `.npy` member, 0 where it has none. The dtype is
+that of one-dimensional `.npy` members, and empty for others.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,6 +42,11 @@ Int64 = NDArray[np.int64]
 _MAGIC = b"PTINDEX\x01"
 _ALIGN = 64
 _DIGEST_BYTES = 32
+_TAR_BLOCK = 512
+
+# webdataset's own rules.
+_KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
+_NOT_A_SAMPLE = re.compile(r"__[^/]*__(?:$|/)")
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ def write_index(shard_path: Path) -> Path:
     """Index a webdataset tar, whoever wrote it. Returns the path of the index.
 
     Raises:
-        DataError: when the tar is unreadable, or members of one sample are not adjacent.
+        DataError: when the tar is unreadable or incomplete, or members of one sample are not adjacent.
     """
     try:
         rows = list(_scan(shard_path))
@@ -131,8 +141,7 @@ def open_index(shard_path: Path) -> ShardIndex:
         raise DataError(f"{shard_path}: no such shard.")
     if not path.is_file():
         raise DataError(f"{path}: no such index. Make it with: polytrain index {shard_path}")
-    content = np.memmap(path, dtype=np.uint8, mode="r")
-    header, arrays = _decode(path, content)
+    header, arrays = _decode(path)
     shard = header["shard"]
     size = shard_path.stat().st_size
     if size != shard["size"]:
@@ -158,16 +167,15 @@ class _Row:
 
 
 def _scan(shard_path: Path) -> Iterator[_Row]:
-    """One row per sample: consecutive files that share everything before the first dot of their name."""
+    """One row per sample: consecutive files that share their key."""
     seen: set[str] = set()
     row: _Row | None = None
     with tarfile.open(shard_path, "r:") as tar:
         for entry in tar:
-            if not entry.isfile():
+            matched = _KEY_AND_EXTENSION.fullmatch(entry.name)
+            if not matched or not entry.isfile() or _NOT_A_SAMPLE.match(entry.name):
                 continue
-            folder, _, name = entry.name.rpartition("/")
-            stem, _, extension = name.partition(".")
-            key = f"{folder}/{stem}" if folder else stem
+            key, extension = matched[1], matched[2].lower()
             if row is None or key != row.key:
                 if row is not None:
                     yield row
@@ -177,13 +185,27 @@ def _scan(shard_path: Path) -> Iterator[_Row]:
                     )
                 seen.add(key)
                 row = _Row(key, {})
+            if extension in row.places:
+                raise DataError(f"{shard_path}: sample '{key}' has two files with the extension '{extension}'.")
             row.places[extension] = (entry.offset_data, entry.size)
             if extension == "npy":
                 member = tar.extractfile(entry)
                 assert member is not None
                 row.length, row.dtype = _npy_length(shard_path, entry.name, member.read(256))
+        _require_end_of_archive(shard_path, tar.offset)
     if row is not None:
         yield row
+
+
+def _require_end_of_archive(shard_path: Path, offset: int) -> None:
+    """`tarfile` stops without a word at a header that is damaged or cut short."""
+    with shard_path.open("rb") as stream:
+        stream.seek(offset)
+        if stream.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
+            raise DataError(
+                f"{shard_path}: no end-of-archive mark after the last readable file, at byte {offset}: "
+                "truncated or damaged. Restore it, or write it again."
+            )
 
 
 def _npy_length(shard_path: Path, name: str, head: bytes) -> tuple[int, str]:
@@ -194,13 +216,14 @@ def _npy_length(shard_path: Path, name: str, head: bytes) -> tuple[int, str]:
         shape, _, dtype = read_header(stream)
     except ValueError as error:
         raise DataError(f"{shard_path}: member {name} is not a numpy array: {error}") from error
-    return (shape[0] if shape else 1), dtype.str
+    return (shape[0] if shape else 1), (dtype.str if len(shape) == 1 else "")
 
 
 def _common_dtype(shard_path: Path, rows: list[_Row]) -> str:
-    dtypes = {row.dtype for row in rows if row.dtype}
+    dtypes = {row.dtype for row in rows if "npy" in row.places}
     if len(dtypes) > 1:
-        raise DataError(f"{shard_path}: .npy members of different types: {', '.join(sorted(dtypes))}")
+        names = sorted(dtype or "not one-dimensional" for dtype in dtypes)
+        raise DataError(f"{shard_path}: .npy members of different types: {', '.join(names)}")
     return dtypes.pop() if dtypes else ""
 
 
@@ -217,10 +240,14 @@ def _encode(header: dict[str, object], arrays: dict[str, NDArray[np.int64] | NDA
     return content + hashlib.sha256(content).digest()
 
 
-def _decode(path: Path, content: NDArray[np.uint8]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _decode(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     prefix = len(_MAGIC) + 8
     damaged = f"{path}: damaged or not an index of this version. Delete it and make it again with: polytrain index"
-    if len(content) < prefix + _DIGEST_BYTES or content[: len(_MAGIC)].tobytes() != _MAGIC:
+    # Checked before mapping: an empty file cannot be mapped.
+    if path.stat().st_size < prefix + _DIGEST_BYTES:
+        raise DataError(damaged)
+    content = np.memmap(path, dtype=np.uint8, mode="r")
+    if content[: len(_MAGIC)].tobytes() != _MAGIC:
         raise DataError(damaged)
     if hashlib.sha256(content[:-_DIGEST_BYTES].data).digest() != content[-_DIGEST_BYTES:].tobytes():
         raise DataError(damaged)

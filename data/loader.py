@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -51,6 +52,8 @@ class TrainLoader:
             collate_fn=_identity,
             prefetch_factor=prefetch * plan.num_micro if workers else None,
             pin_memory=torch.cuda.is_available(),
+            # Workers are seeded from it. Without one, they are seeded by a draw from the global generator.
+            generator=torch.Generator(),
         )
         self._steps = _Ahead(_group(iter(loader), plan.num_micro), prefetch)
 
@@ -166,6 +169,8 @@ class _Ahead(Iterator[T]):
                     return
             self._put(None, StopIteration())
         except BaseException as error:  # handed to the consumer, who raises it
+            # Its frames hold the iterator and would keep worker processes alive for as long as the error.
+            traceback.clear_frames(error.__traceback__)
             self._put(None, error)
 
     def _put(self, item: T | None, error: BaseException | None) -> None:

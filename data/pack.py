@@ -95,12 +95,11 @@ def _already_packed(options: PackOptions, output: Path) -> dict[str, Any] | None
         return None
     try:
         corpus: dict[str, Any] = json.loads((output / "corpus.json").read_text())
-    except (OSError, json.JSONDecodeError):
+        packed_with = corpus["options"]
+    except (OSError, ValueError, KeyError, TypeError):  # missing, not JSON, or somebody else's corpus.json
         raise DataError(f"{output}: exists and is not a packed corpus. Choose another folder, or remove it.") from None
-    if corpus["options"] != asdict(options):
-        raise DataError(
-            f"{output}: holds a corpus packed with {corpus['options']}. Choose another folder, or remove it."
-        )
+    if packed_with != asdict(options):
+        raise DataError(f"{output}: holds a corpus packed with {packed_with}. Choose another folder, or remove it.")
     return corpus
 
 

@@ -17,11 +17,15 @@ def expand(patterns: str | Sequence[str]) -> list[Path]:
     """Shard paths for webdataset names: braces (`train-{000..007}.tar`), globs, lists of both.
 
     Raises:
-        DataError: when a pattern matches nothing.
+        DataError: when a pattern matches nothing, or its braces do not match.
     """
     paths: list[Path] = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        for name in braceexpand(pattern):
+        try:
+            names = list(braceexpand(pattern))
+        except ValueError as error:
+            raise DataError(f"{pattern}: not a pattern of shard names: {error}") from None
+        for name in names:
             matches = sorted(glob(name)) if any(mark in name for mark in "*?[") else [name]
             if not matches or not all(os.path.isfile(match) for match in matches):
                 raise DataError(
@@ -36,9 +40,10 @@ class Shard:
     """One indexed tar, opened on first use (so it can be sent to a worker process)."""
 
     def __init__(self, path: Path) -> None:
-        self.index: ShardIndex = open_index(path)
-        self._path = path
+        # First, because close() also runs when the index cannot be opened.
         self._file: int | None = None
+        self._path = path
+        self.index: ShardIndex = open_index(path)
 
     def read(self, offset: int, size: int) -> bytes:
         """`size` bytes of the tar from `offset`.

@@ -25,8 +25,8 @@ class TokenWindows:
         for shard in self._shards:
             if np.dtype(shard.index.dtype or "O").kind not in "iu":
                 raise DataError(
-                    f"{shard.index.shard_path}: holds no token arrays (integer .npy members), but members "
-                    f"{', '.join(shard.index.members) or 'none'}. Pack text with: polytrain pack"
+                    f"{shard.index.shard_path}: holds no token arrays (one-dimensional integer .npy members), but "
+                    f"members {', '.join(shard.index.members) or 'none'}. Pack text with: polytrain pack"
                 )
         windows = [max(0, shard.index.length - 1) // self.length for shard in self._shards]
         self._ends = np.cumsum(windows, dtype=np.int64)
@@ -67,11 +67,12 @@ class TokenWindows:
             document_start = int(ends[document - 1]) if document else 0
             first = start + filled - document_start
             last = min(int(ends[document]), stop) - document_start
-            tokens[filled : filled + last - first] = self._read(shard, document, first, last)
-            segments[filled : filled + last - first] = segment
-            filled += last - first
+            if last > first:  # a sample may be empty, or have no .npy member at all
+                tokens[filled : filled + last - first] = self._read(shard, document, first, last)
+                segments[filled : filled + last - first] = segment
+                filled += last - first
+                segment += 1
             document += 1
-            segment += last > first
         return {"tokens": tokens, "segments": segments}
 
     def _read(self, shard: Shard, document: int, first: int, last: int) -> np.ndarray:

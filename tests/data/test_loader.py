@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.errors import DataError
+from data.batches import BatchOptions, BatchPlan
+from data.loader import StepBatch, TrainLoader, collate, evaluation_batches
+from data.order import Order
+from data.sources import Sample, TokenWindowsOptions
+from data.windows import TokenWindows
+
+
+class Numbers:
+    """A source whose samples say which they are."""
+
+    def __init__(self, size: int, fingerprint: int = 77) -> None:
+        self.size = size
+        self.fingerprint = fingerprint
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Sample:
+        return {"index": np.array([index, index], dtype=np.int32)}
+
+
+class Broken(Numbers):
+    """Fails at one sample."""
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 3:
+            raise DataError("shard.tar: damaged at sample 3")
+        return super().__getitem__(index)
+
+
+def loader(source: Numbers | TokenWindows, *, world_size: int = 1, rank: int = 0, **changes: int) -> TrainLoader:
+    settings = {"seed": 5, "start": 0, "stop": 6, "workers": 0, "prefetch": 2, "rows": 8, "micro": 2} | changes
+    plan = BatchPlan.of(BatchOptions(global_=settings.pop("rows"), micro=settings.pop("micro")), rank, world_size)
+    return TrainLoader(source, plan=plan, **settings)
+
+
+def steps(source: Numbers | TokenWindows, **changes: int) -> list[StepBatch]:
+    loading = loader(source, **changes)
+    found = list(loading)
+    loading.close()
+    return found
+
+
+def rows_of(batch: StepBatch) -> list[int]:
+    return [int(row[0]) for micro in batch.micro_batches for row in micro["index"]]
+
+
+def expected_rows(size: int, seed: int, step: int, rows: int) -> list[int]:
+    return sorted(Order(size, seed).indices(np.arange(step * rows, (step + 1) * rows)).tolist())
+
+
+@pytest.mark.parametrize(("world_size", "workers"), [(1, 0), (2, 0), (4, 0), (1, 2), (2, 2)])
+def test_ranks_together_load_each_step_whatever_their_number_and_workers(world_size: int, workers: int) -> None:
+    # 13 samples and 8 rows a step: epochs end inside a step.
+    single = steps(Numbers(13))
+    ranks = [steps(Numbers(13), world_size=world_size, rank=rank, workers=workers) for rank in range(world_size)]
+    assert [len(rank) for rank in ranks] == [6] * world_size
+    for step, shares in enumerate(zip(*ranks, strict=True)):
+        assert sorted(row for share in shares for row in rows_of(share)) == expected_rows(13, 5, step, 8)
+        assert sum(share.digest for share in shares) % 2**64 == single[step].digest
+
+
+def test_accumulation_changes_neither_rows_nor_digest() -> None:
+    at_once, in_eights = steps(Numbers(13), micro=8), steps(Numbers(13), micro=1)
+    assert [len(step.micro_batches) for step in at_once + in_eights] == [1] * 6 + [8] * 6
+    assert [rows_of(step) for step in at_once] == [rows_of(step) for step in in_eights]
+    assert [step.digest for step in at_once] == [step.digest for step in in_eights]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_starting_at_a_step_gives_the_tail(workers: int) -> None:
+    whole, tail = steps(Numbers(13)), steps(Numbers(13), start=4, workers=workers)
+    assert [rows_of(step) for step in tail] == [rows_of(step) for step in whole[4:]]
+    assert [step.digest for step in tail] == [step.digest for step in whole[4:]]
+
+
+def test_nothing_is_left_to_load_at_the_last_step() -> None:
+    assert steps(Numbers(13), start=6) == []
+
+
+def test_digests_tell_data_seeds_and_steps_apart() -> None:
+    runs = [
+        steps(Numbers(13)),
+        steps(Numbers(13), seed=6),
+        steps(Numbers(13, fingerprint=78)),
+    ]
+    digests = [step.digest for run in runs for step in run]
+    assert len(set(digests)) == len(digests)
+    assert all(0 <= digest < 2**64 for digest in digests)
+
+
+def test_rows_are_those_of_the_source(packed: Path) -> None:
+    source = TokenWindows(TokenWindowsOptions(shards=str(packed / "train-*.tar"), length=32))
+    (step,) = steps(source, stop=1)
+    indices = Order(len(source), 5).indices(np.arange(8))
+    rows = [row for micro in step.micro_batches for row in micro["tokens"]]
+    assert all(np.array_equal(row, source[int(i)]["tokens"]) for row, i in zip(rows, indices, strict=True))
+
+
+def test_a_source_that_was_read_here_can_be_read_by_workers(packed: Path) -> None:
+    # The shards are open when the workers are forked: reads must not share a file position.
+    source = TokenWindows(TokenWindowsOptions(shards=str(packed / "train-*.tar"), length=32))
+    source[0]
+    forked, here = steps(source, workers=2), steps(source)
+    for one, other in zip(forked, here, strict=True):
+        assert one.digest == other.digest
+        for a, b in zip(one.micro_batches, other.micro_batches, strict=True):
+            assert torch.equal(a["tokens"], b["tokens"])
+
+
+def loading_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "loader"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("taken", [0, 1, 6])
+def test_close_leaves_no_thread_and_no_process_running(workers: int, taken: int) -> None:
+    loading = loader(Numbers(13), workers=workers)
+    for _ in range(taken):
+        next(loading)
+    loading.close()
+    assert loading_threads() == []
+    assert multiprocessing.active_children() == []
+    assert list(loading) == []
+
+
+def test_closing_twice_does_no_harm() -> None:
+    loading = loader(Numbers(13))
+    loading.close()
+    loading.close()
+    assert loading_threads() == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_of_the_source_reaches_the_consumer_as_what_it_is(workers: int) -> None:
+    loading = loader(Broken(13), workers=workers)
+    with pytest.raises(DataError, match="damaged at sample 3"):
+        list(loading)
+    loading.close()
+    assert loading_threads() == []
+    assert multiprocessing.active_children() == []
+
+
+def test_a_killed_worker_is_an_error_and_not_a_hang() -> None:
+    loading = loader(Numbers(13), workers=2, stop=10**9)
+    next(loading)
+
+    def kill_one_and_go_on() -> None:
+        multiprocessing.active_children()[0].kill()
+        for _ in loading:
+            pass
+
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        kill_one_and_go_on()
+    loading.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_steps_before_an_error_are_delivered() -> None:
+    order = Order(13, 5).indices(np.arange(13)).tolist()
+    failing_step = order.index(3) // 2
+    loading = loader(Broken(13), rows=2, micro=2)
+    for _ in range(failing_step):
+        next(loading)
+    with pytest.raises(DataError):
+        next(loading)
+    loading.close()
+
+
+def test_loading_runs_ahead_by_the_prefetch_and_no_further() -> None:
+    read = 0
+
+    class Counting(Numbers):
+        def __getitem__(self, index: int) -> Sample:
+            nonlocal read
+            read += 1
+            return super().__getitem__(index)
+
+    loading = loader(Counting(1000), stop=100, prefetch=3)
+    # Three steps wait in the queue and a fourth wants to get in.
+    deadline = time.monotonic() + 10
+    while read < 4 * 8 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.05)
+    loading.close()
+    assert read == 4 * 8
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_global_generator_is_left_alone(workers: int) -> None:
+    # Nothing may draw from it, or weights and dropout would depend on how often a loader was made.
+    before = torch.get_rng_state()
+    steps(Numbers(13), workers=workers, stop=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_collate_widens_integers_and_keeps_the_rest() -> None:
+    sample = {
+        "tokens": np.array([1, 2], dtype=np.uint16),
+        "pixels": np.zeros((2, 3), dtype=np.float32),
+        "is_real": np.array([True, False]),
+    }
+    batch = collate([sample, sample, sample])
+    assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in batch.items()} == {
+        "tokens": (torch.int64, (3, 2)),
+        "pixels": (torch.float32, (3, 2, 3)),
+        "is_real": (torch.bool, (3, 2)),
+    }
+    assert batch["tokens"].tolist() == [[1, 2]] * 3
+
+
+@settings(deadline=None)
+@given(
+    size=st.integers(1, 60),
+    rows=st.none() | st.integers(1, 80),
+    micro_rows=st.integers(1, 7),
+    world_size=st.integers(1, 6),
+)
+def test_evaluation_sees_each_row_once_in_equally_many_batches(
+    size: int, rows: int | None, micro_rows: int, world_size: int
+) -> None:
+    ranks = [
+        list(evaluation_batches(Numbers(size), rows=rows, micro_rows=micro_rows, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    batches = [(batch["index"][:, 0].tolist(), is_mine) for rank in ranks for batch, is_mine in rank]
+    assert len({len(rank) for rank in ranks}) == 1
+    assert sorted(row for found, is_mine in batches if is_mine for row in found) == list(range(min(rows or size, size)))
+    assert all(1 <= len(found) <= micro_rows for found, _ in batches)
+    assert all(len(found) == 1 for found, is_mine in batches if not is_mine)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.errors import DataError
+from data.tokenizer import END_OF_TEXT, load_tokenizer, train_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+TEXTS = ["the cat sat on the mat", "the hat of the cat", "that cat"] * 5
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(iter(TEXTS), vocab_size=265)
+
+
+def test_training_is_deterministic(tokenizer: Tokenizer) -> None:
+    assert train_tokenizer(iter(TEXTS), vocab_size=265).to_str() == tokenizer.to_str()
+
+
+def test_the_vocabulary_has_the_asked_size_and_words_it_saw(tokenizer: Tokenizer) -> None:
+    assert tokenizer.get_vocab_size() == 265
+    assert len(tokenizer.encode(" the cat").ids) < len(" the cat")
+
+
+@settings(deadline=None)
+@given(text=st.text())
+def test_any_text_survives_a_round_trip(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    assert tokenizer.decode(ids, skip_special_tokens=False) == text
+
+
+def test_the_end_of_text_is_one_token(tokenizer: Tokenizer) -> None:
+    assert tokenizer.encode(END_OF_TEXT).ids == [tokenizer.token_to_id(END_OF_TEXT)]
+
+
+def test_the_smallest_vocabulary_is_bytes_and_the_end_of_text() -> None:
+    assert train_tokenizer(iter(TEXTS), vocab_size=257).get_vocab_size() == 257
+    with pytest.raises(DataError, match="--vocab-size 256: expected at least 257"):
+        train_tokenizer(iter(TEXTS), vocab_size=256)
+
+
+def test_a_saved_tokenizer_loads(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+    assert load_tokenizer(path).to_str() == tokenizer.to_str()
+
+
+def test_a_missing_tokenizer_names_the_key(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.json: no such tokenizer.*data\.tokenizer"):
+        load_tokenizer(tmp_path / "gone.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"not json", b"\xff\xfe"])
+def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"tokenizer\.json: not a tokenizer\.json"):
+        load_tokenizer(path)
+
+
+def test_a_tokenizer_without_end_of_text_is_refused(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models
+
+    path = tmp_path / "tokenizer.json"
+    Tokenizer(models.BPE()).save(str(path))
+    with pytest.raises(DataError, match="has no token"):
+        load_tokenizer(path)
