@@ -17,10 +17,12 @@ sizes arrive as plain numbers).
     data.permutation   a keyed permutation of range(n) in O(1) memory
     data.order         position -> (epoch, index)
     data.batches       how a global batch is cut into ranks and micro-batches
+    data.ahead         an iterator, run ahead in a thread
     data.loader        batches for one rank, from a given step on
 """
 
 __all__ = [
+    "ahead",
     "batches",
     "documents",
     "index",

@@ -6,19 +6,17 @@ with `start=s`. Loading runs ahead of training, in a thread (`workers: 0`) or in
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from data.ahead import Ahead
 from data.batches import BatchPlan
 from data.order import Order
 from data.permutation import mix64
@@ -26,6 +24,8 @@ from data.sources import Sample, Source
 
 Batch = dict[str, Tensor]
 "Named tensors, first dimension rows; integer fields are int64."
+
+_ROWS_AT_ONCE = 1024
 
 T = TypeVar("T")
 
@@ -46,8 +46,8 @@ class TrainLoader:
         self, source: Source, *, seed: int, plan: BatchPlan, start: int, stop: int, workers: int, prefetch: int
     ) -> None:
         loader = DataLoader(
-            _Rows(source, Order(len(source), seed)),
-            batch_sampler=_Positions(plan, start, stop),
+            _Rows(source),
+            batch_sampler=_RowSampler(plan, Order(len(source), seed), source.fingerprint, start, stop),
             num_workers=workers,
             collate_fn=_identity,
             prefetch_factor=prefetch * plan.num_micro if workers else None,
@@ -55,7 +55,7 @@ class TrainLoader:
             # Workers are seeded from it. Without one, they are seeded by a draw from the global generator.
             generator=torch.Generator(),
         )
-        self._steps = _Ahead(_group(iter(loader), plan.num_micro), prefetch)
+        self._steps = Ahead(_group(iter(loader), plan.num_micro), prefetch)
 
     def __iter__(self) -> Iterator[StepBatch]:
         return self
@@ -96,36 +96,52 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 class _Rows(Dataset[tuple[Batch, int]]):
-    """Sample positions -> one collated micro-batch and its digest."""
+    """Rows of one micro-batch -> the collated batch and its digest."""
 
-    def __init__(self, source: Source, order: Order) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._order = order
-        self._key = np.uint64(source.fingerprint)
 
-    def __getitems__(self, positions: list[int]) -> tuple[Batch, int]:
-        places = np.asarray(positions, dtype=np.int64)
-        indices = self._order.indices(places)
-        identities = mix64(mix64(places.astype(np.uint64), self._key), np.uint64(1)) ^ indices.astype(np.uint64)
-        digest = int(mix64(identities, self._key).sum(dtype=np.uint64))
-        return collate([self._source[int(index)] for index in indices]), digest
+    def __getitems__(self, rows: list[tuple[int, int]]) -> tuple[Batch, int]:
+        samples, digest = [], 0
+        for index, identity in rows:
+            samples.append(self._source[index])
+            digest += identity
+        return collate(samples), digest
 
 
 @dataclass(frozen=True)
-class _Positions:
-    """A batch sampler: the positions of one micro-batch after another."""
+class _RowSampler:
+    """A batch sampler: (index, identity) of the rows of one micro-batch after another.
+
+    Many steps are computed at once: the arithmetic is the same for one row and for a thousand.
+    """
 
     plan: BatchPlan
+    order: Order
+    fingerprint: int
     start: int
     stop: int
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.start, self.stop):
-            for micro in range(self.plan.num_micro):
-                yield self.plan.positions(step, micro).tolist()
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        plan = self.plan
+        steps_at_once = max(1, _ROWS_AT_ONCE // (plan.micro_rows * plan.num_micro))
+        for first in range(self.start, self.stop, steps_at_once):
+            steps = range(first, min(first + steps_at_once, self.stop))
+            positions = np.concatenate(
+                [plan.positions(step, micro) for step in steps for micro in range(plan.num_micro)]
+            )
+            indices = self.order.indices(positions)
+            rows = list(zip(indices.tolist(), self._identities(positions, indices).tolist(), strict=True))
+            for begin in range(0, len(rows), plan.micro_rows):
+                yield rows[begin : begin + plan.micro_rows]
 
     def __len__(self) -> int:
         return (self.stop - self.start) * self.plan.num_micro
+
+    def _identities(self, positions: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """A hash of (source, position, index) for each row."""
+        key = np.uint64(self.fingerprint)
+        return mix64(mix64(positions.astype(np.uint64), key) ^ indices.astype(np.uint64), key)
 
 
 def _group(micro_batches: Iterator[tuple[Batch, int]], size: int) -> Iterator[StepBatch]:
@@ -134,50 +150,6 @@ def _group(micro_batches: Iterator[tuple[Batch, int]], size: int) -> Iterator[St
         if not group:
             return
         yield StepBatch([batch for batch, _ in group], sum(digest for _, digest in group) % 2**64)
-
-
-class _Ahead(Iterator[T]):
-    """Runs an iterator in a thread, at most `depth` items ahead."""
-
-    def __init__(self, items: Iterator[T], depth: int) -> None:
-        self._queue: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(items,), name="loader", daemon=True)
-        self._thread.start()
-
-    def __next__(self) -> T:
-        if self._closed.is_set():
-            raise StopIteration
-        item, error = self._queue.get()
-        if error is not None:
-            self._closed.set()
-            raise error
-        assert item is not None
-        return item
-
-    def close(self) -> None:
-        self._closed.set()
-        while not self._queue.empty():
-            self._queue.get_nowait()
-        self._thread.join(timeout=10)
-
-    def _run(self, items: Iterator[T]) -> None:
-        try:
-            for item in items:
-                self._put(item, None)
-                if self._closed.is_set():
-                    return
-            self._put(None, StopIteration())
-        except BaseException as error:  # handed to the consumer, who raises it
-            # Its frames hold the iterator and would keep worker processes alive for as long as the error.
-            traceback.clear_frames(error.__traceback__)
-            self._put(None, error)
-
-    def _put(self, item: T | None, error: BaseException | None) -> None:
-        while not self._closed.is_set():
-            with contextlib.suppress(queue.Full):
-                self._queue.put((item, error), timeout=0.1)
-                break
 
 
 def _identity(item: T) -> T:

@@ -7,6 +7,7 @@ digests, flags) travel over gloo and never touch the accelerator's stream.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import sys
@@ -58,7 +59,7 @@ class World:
         """Whether this is rank 0, which writes what is written once."""
         return self.rank == 0
 
-    @property
+    @functools.cached_property
     def device(self) -> torch.device:
         """Where this rank computes."""
         return torch.device("cuda", self.local_rank) if torch.cuda.is_available() else torch.device("cpu")

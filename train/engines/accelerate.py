@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from configs.errors import TrainingError
 from data.loader import Batch
-from train.engines.engine import EngineRequest, Shapes, to_device
+from train.engines.engine import EngineRequest, Shapes, sum_of, to_device
 from train.engines.options import AccelerateOptions
 from train.engines.replicated import clip_gradients, materialised, replicated_bytes, replicated_fragments
 from train.optimizer import build_adamw, create_state, parameter_groups, set_learning_rate
@@ -51,14 +51,14 @@ class AccelerateEngine:
     def forward_backward(self, micro_batches: Sequence[Batch], num_targets: int) -> Tensor:
         # DDP averages over ranks; the loss is a sum over the targets of all of them.
         scale = self._world.size / num_targets
-        total = torch.zeros((), device=self._world.device)
+        losses = []
         for number, batch in enumerate(micro_batches, start=1):
             is_last = number == len(micro_batches)
             with nullcontext() if is_last else self._accelerator.no_sync(self._model):
                 loss = self._model(to_device(batch, self._world.device))["loss"]
                 self._accelerator.backward(loss * scale)
-            total += loss.detach()
-        return total
+            losses.append(loss.detach())
+        return sum_of(losses)
 
     def step(self, lr: float) -> Tensor:
         norm = clip_gradients(list(self._parameters.values()), self._clip_norm)

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from configs.errors import TrainingError
 from data.loader import Batch
-from train.engines.engine import EngineRequest, Shapes, storage_bytes, to_device
+from train.engines.engine import EngineRequest, Shapes, storage_bytes, sum_of, to_device
 from train.engines.options import DeepSpeedOptions
 from train.engines.replicated import (
     clip_gradients,
@@ -95,14 +95,14 @@ class DeepSpeedEngine:
     def forward_backward(self, micro_batches: Sequence[Batch], num_targets: int) -> Tensor:
         # DeepSpeed averages over ranks; the loss is a sum over the targets of all of them.
         scale = self._world.size / num_targets
-        total = torch.zeros((), device=self._world.device)
+        losses = []
         for number, batch in enumerate(micro_batches, start=1):
             loss = self._engine(to_device(batch, self._world.device))["loss"]
             self._engine.backward(loss * scale, scale_wrt_gas=False)
             if number < len(micro_batches):
                 self._engine.step()  # counts the micro-batch, takes no step
-            total += loss.detach()
-        return total
+            losses.append(loss.detach())
+        return sum_of(losses)
 
     def step(self, lr: float) -> Tensor | float:
         set_learning_rate(self._adamw, lr)

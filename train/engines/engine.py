@@ -87,6 +87,11 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 
+def sum_of(losses: Sequence[Tensor]) -> Tensor:
+    """The sum of a few scalars; of one, itself."""
+    return losses[0] if len(losses) == 1 else torch.stack(list(losses)).sum()
+
+
 def storage_bytes(tensors: Sequence[Tensor]) -> int:
     """Bytes of the distinct storages behind `tensors`."""
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
