@@ -50,6 +50,7 @@ setup(
         "flash": ["flash-attn>=2.8"],
         "dev": [
             "hypothesis>=6.100",
+            "jsonschema>=4.20",
             "mypy>=1.15",
             "pytest>=8.0",
             "pytest-timeout>=2.3",

@@ -22,5 +22,14 @@ def json_schema(options_class: type[Options]) -> str:
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     }
     # With bases, no single file has to be complete.
-    schema.pop("required", None)
+    _drop_required(schema)
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def _drop_required(node: object) -> None:
+    if isinstance(node, dict):
+        if isinstance(node.get("required"), list):
+            del node["required"]
+        node = list(node.values())
+    for item in node if isinstance(node, list) else []:
+        _drop_required(item)

@@ -13,14 +13,14 @@ from configs.errors import DataError
 from data.index import ShardIndex, open_index
 
 
-def expand(patterns: str | Sequence[str]) -> list[Path]:
-    """Shard paths for webdataset names: braces (`train-{000..007}.tar`), globs, lists of both.
+def expand(patterns: Sequence[str]) -> list[Path]:
+    """Shard paths for webdataset names: braces (`train-{000..007}.tar`), globs, plain paths.
 
     Raises:
         DataError: when a pattern matches nothing, or its braces do not match.
     """
     paths: list[Path] = []
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+    for pattern in patterns:
         try:
             names = list(braceexpand(pattern))
         except ValueError as error:

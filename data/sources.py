@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from configs.options import Kind, Options, Part, construct
 
@@ -31,11 +31,15 @@ class Source(Protocol):
         """A hash in [0, 2^63) of everything that decides what `source[index]` is."""
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class TokenWindowsOptions(Part):
     """Windows over the concatenated, tokenised documents of webdataset shards."""
 
     kind: Literal["token_windows"] = "token_windows"
-    shards: str | list[str]
+    shards: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
     "Shard names: paths, globs and braces, such as shards/quickstart/train-{000000..000003}.tar."
     length: int = Field(gt=0)
     "Input tokens per sequence."

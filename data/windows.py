@@ -54,6 +54,8 @@ class TokenWindows:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"window {index} of {len(self)}")
         shard_number = int(np.searchsorted(self._ends, index, side="right"))
         window = index - (int(self._ends[shard_number - 1]) if shard_number else 0)
         shard = self._shards[shard_number]

@@ -91,8 +91,8 @@ class Checkpoints:
         """Committed checkpoints, newest first."""
         if not self._folder.is_dir():
             return []
-        found = [path for path in self._folder.glob(f"{_PREFIX}*") if path.is_dir() and path.suffix != _PARTIAL]
-        return sorted(found, reverse=True)
+        found = [path for path in self._folder.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdecimal()]
+        return sorted(found, key=_step_of, reverse=True)
 
     def newest_intact(self, report: Callable[[str], None]) -> Checkpoint | None:
         """The newest checkpoint whose files all match its manifest; every rank calls this.
@@ -132,7 +132,7 @@ class Checkpoints:
         """
         folder = self._folder / f"{_PREFIX}{step:08d}"
         if not folder.is_dir():
-            there = ", ".join(str(int(path.name.removeprefix(_PREFIX))) for path in self.steps()) or "none"
+            there = ", ".join(str(_step_of(path)) for path in self.steps()) or "none"
             raise CheckpointError(f"{folder}: no such checkpoint; steps there: {there}.")
         damage = _damage(folder, 0, 1)
         if damage:
@@ -162,7 +162,7 @@ class Checkpoints:
 
     def _prune(self, newest: Path, keep_last: int) -> None:
         # Those beyond the newest are damaged, or this run would have resumed from them: they do not count.
-        for old in [path for path in self.steps() if path.name <= newest.name][keep_last:]:
+        for old in [path for path in self.steps() if _step_of(path) <= _step_of(newest)][keep_last:]:
             _remove(old)
 
     def _together(self, action: Callable[[], None]) -> None:
@@ -257,6 +257,10 @@ class Checkpoint:
             field, start, name = key.split(":", 2)
             numel = opened.get_slice(key).get_shape()[0]
             self._places.setdefault((field, name), []).append((int(start), numel, opened, key))
+
+
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix(_PREFIX))
 
 
 def _write_fragments(path: Path, fragments: Iterable[Fragment]) -> None:

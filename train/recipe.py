@@ -71,8 +71,8 @@ class Recipe(Options):
         The data are not here: checkpoints carry their fingerprint, so shards may be moved.
         """
         tree = self.tree()
-        batch = {"global": tree["batch"]["global"]}
-        return {"batch": batch} | {key: tree[key] for key in ("seed", "model", "objective", "optimizer")}
+        parts = {"batch": {"global": tree["batch"]["global"]}, "train": {"clip_norm": tree["train"]["clip_norm"]}}
+        return parts | {key: tree[key] for key in ("seed", "model", "objective", "optimizer")}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -163,5 +163,8 @@ def _now() -> str:
 
 def _replace(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    with temporary.open("wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+        stream.flush()
+        os.fsync(stream.fileno())
     os.replace(temporary, path)

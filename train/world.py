@@ -94,7 +94,7 @@ class World:
     def sum(self, values: Sequence[int]) -> list[int]:
         """Sums over ranks, modulo 2^64 (so hashes may be summed)."""
         if self.size == 1:
-            return list(values)
+            return [value % 2**64 for value in values]
         wrapped = torch.tensor([value - 2**64 if value >= 2**63 else value for value in values], dtype=torch.int64)
         dist.all_reduce(wrapped)
         return [value % 2**64 for value in wrapped.tolist()]

@@ -1,0 +1,104 @@
+"""Processes that die: nothing outlives the job, nothing is lost, another world goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import Trainer
+
+pytestmark = pytest.mark.processes
+
+_LONG = ["train.steps=100000", "checkpoint.every=10", "batch.global=8", "batch.micro=2", "engine.kind=accelerate"]
+
+
+def _wait_for(trainer: Trainer, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while not any(row["step"] >= step for row in trainer.rows()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_ranks_die_with_their_launcher(trainer: Trainer) -> None:
+    launcher = trainer.start(*_LONG, ranks=2)
+    _wait_for(trainer, 12)
+    ranks = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(ranks) >= 2
+    launcher.send_signal(signal.SIGKILL)
+    launcher.communicate()
+    deadline = time.monotonic() + 10
+    while any(_is_alive(rank) for rank in ranks):
+        assert time.monotonic() < deadline, "a rank outlived torchrun"
+        time.sleep(0.05)
+
+
+def test_losing_a_rank_ends_the_job_and_the_run_goes_on(trainer: Trainer) -> None:
+    launcher = trainer.start(*_LONG, ranks=2)
+    _wait_for(trainer, 12)
+    ranks = [item for item in psutil.Process(launcher.pid).children() if "train" in item.cmdline()]
+    os.kill(ranks[-1].pid, signal.SIGKILL)
+    launcher.communicate(timeout=120)
+    assert launcher.returncode != 0
+    steps = trainer.rows()[-1]["step"]
+    rows = trainer.train(*_LONG, f"train.steps={steps + 5}", ranks=2)
+    assert [row["step"] for row in rows if "probe" not in row] == list(range(1, steps + 6))
+
+
+def test_interrupt_leaves_quietly(trainer: Trainer) -> None:
+    process = trainer.start(*_LONG, ranks=0)
+    _wait_for(trainer, 12)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in output
+    assert "goes on from the newest checkpoint" in output
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("engine.zero=2", 2), ("engine.zero=2", 1)),
+        (("engine.zero=3", 2), ("engine.zero=1", 4)),
+        (("engine.zero=1", 4), ("engine.zero=3", 2)),
+        (("engine.kind=accelerate", 0), ("engine.zero=3", 2)),
+        (("engine.zero=3", 2), ("engine.kind=accelerate", 0)),
+    ],
+)
+def test_another_world_and_engine_go_on(
+    first: tuple[str, int], second: tuple[str, int], shared_trainer: Trainer
+) -> None:
+    common = ["batch.global=8", "batch.micro=2", "checkpoint.every=10"]
+    if not shared_trainer.rows("whole"):
+        shared_trainer.train("engine.kind=accelerate", *common, "train.steps=20", ranks=0, run="whole")
+    whole = [row for row in shared_trainer.rows("whole") if "probe" not in row]
+    run = f"{first}-{second}".replace("'", "").replace(" ", "")
+    shared_trainer.train(first[0], *common, "train.steps=10", ranks=first[1], run=run)
+    rows = shared_trainer.train(second[0], *common, "train.steps=20", ranks=second[1], run=run)
+    found = [row for row in rows if "probe" not in row]
+    assert [row["data_digest"] for row in found] == [row["data_digest"] for row in whole]
+    assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in whole], rel=1e-5)
+
+
+def test_kill_while_saving_never_loses_the_run(trainer: Trainer) -> None:
+    """Checkpoints at every step, SIGKILL at ten moments; every start goes on from a whole checkpoint."""
+    saving = ["train.steps=100000", "checkpoint.every=1", "checkpoint.keep_last=2", "batch.global=4", "batch.micro=4"]
+    reached = 0
+    for moment in range(10):
+        process = trainer.start(*saving, "engine.kind=accelerate", ranks=0)
+        _wait_for(trainer, reached + 3)
+        time.sleep(0.013 * moment)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        reached = trainer.rows()[-1]["step"]
+        assert (Path(trainer.folder) / "run" / "checkpoints" / "latest").exists()
+    rows = trainer.train(*saving, "engine.kind=accelerate", f"train.steps={reached + 2}", ranks=0)
+    assert [row["step"] for row in rows if "probe" not in row] == list(range(1, reached + 3))
