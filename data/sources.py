@@ -61,8 +61,8 @@ class DataOptions(Options):
     "A tokenizer.json, for probes, generation and export of text models."
     workers: int = Field(default=0, ge=0)
     "Loader processes per rank; 0 loads in a thread of the training process."
-    prefetch: int = Field(default=2, gt=0)
-    "Global batches loaded ahead."
+    prefetch: int = Field(default=8, gt=0)
+    "Steps loaded ahead. Lower it where a batch is so large that eight do not fit in memory."
 
 
 def build_source(options: AnySource) -> Source:
