@@ -182,9 +182,8 @@ def ours(width: int, depth: int, options: AccelerateOptions | DeepSpeedOptions, 
         last = position.step + steps
         train = recipe.train.model_copy(update={"steps": last})
         of_round = recipe.model_copy(update={"train": train})
-        loader = TrainLoader(
-            source, seed=0, plan=plan, start=position.step, stop=last, workers=0, prefetch=recipe.data.prefetch
-        )
+        ahead = recipe.data.prefetch
+        loader = TrainLoader(source, seed=0, plan=plan, start=position.step, stop=last, workers=0, prefetch=ahead)
         clock.marks.clear()
         with MetricsLog(folder / "metrics.jsonl", None, step=position.step, last=last) as log:
             loop = Loop(of_round, world, cast(Engine, clock), loader, {}, lambda _: None, log)

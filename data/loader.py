@@ -71,14 +71,15 @@ class TrainLoader:
 def evaluation_batches(
     source: Source, *, rows: int | None, micro_rows: int, rank: int, world_size: int
 ) -> Iterator[tuple[Batch, bool]]:
-    """This rank's share of the first `rows` samples (all, where None), in their own order.
+    """This rank's share of `rows` samples (all, where None), spread evenly over the source.
 
     Every sample is seen by exactly one rank. Every rank yields equally often, because sharded
     parameters are gathered by all ranks together; a rank that has no row left repeats one and says
     so with False, and the caller leaves it out of its sums.
     """
     total = min(rows or len(source), len(source))
-    for share in np.array_split(np.arange(total), -(-total // (micro_rows * world_size))):
+    chosen = np.arange(total) * len(source) // total
+    for share in np.array_split(chosen, -(-total // (micro_rows * world_size))):
         mine = np.array_split(share, world_size)[rank]
         indices = mine if len(mine) else share[:1]
         yield collate([source[int(index)] for index in indices]), bool(len(mine))

@@ -9,7 +9,7 @@ from train.probes.probe import Figures, ProbeContext
 
 
 class LossProbe:
-    """The first `rows` samples of data.validation, each seen by exactly one rank."""
+    """`rows` samples spread evenly over data.validation, each seen by exactly one rank."""
 
     def __init__(self, options: LossProbeOptions, context: ProbeContext) -> None:
         assert context.recipe.data.validation is not None

@@ -37,7 +37,7 @@ class LossProbeOptions(ProbeOptions):
     before: bool = True
     "Also measure before the first step."
     rows: int | None = Field(default=None, gt=0)
-    "Samples to measure on; null takes the whole split."
+    "Samples to measure on, spread evenly over the split; null takes all of it."
 
     builds: ClassVar[str] = "train.probes.loss:LossProbe"
 
