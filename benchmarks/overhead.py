@@ -43,11 +43,12 @@ from train.state import InitialWeights
 from train.world import World
 
 ROWS = 8
+TOKENS = 4
 OURS = ", ours"
 STEPS_PER_ROUND = 40
 OPTIMIZER = AdamWOptions(lr=1e-7)  # so small that the stack stays as it is: tiny numbers are slow on CPUs
 # Width and depth of a residual stack whose step by hand takes about this long on one 2020s CPU core.
-SIZES = {"0.1 ms": (8, 0), "1 ms": (64, 6), "10 ms": (256, 8)}
+SIZES = {"0.1 ms": (8, 0), "1 ms": (64, 8), "10 ms": (256, 24)}
 
 
 class Stack(Objective):
@@ -68,7 +69,7 @@ class Stack(Objective):
         return {"loss": (x - 2).square().sum()}
 
     def initial_value(self, name: str, shape: Sequence[int], seed: int) -> Tensor:
-        return torch.full(tuple(shape), 0.01)
+        return torch.full(tuple(shape), 0.1 / shape[-1])
 
     def blocks(self) -> nn.ModuleList:
         return self.layers
@@ -83,7 +84,7 @@ class Constant:
     fingerprint = 1
 
     def __init__(self, width: int) -> None:
-        self._row = np.ones((32, width), dtype=np.float32)
+        self._row = np.ones((TOKENS, width), dtype=np.float32)
 
     def __len__(self) -> int:
         return 1 << 20
@@ -259,7 +260,7 @@ def main() -> None:
     with World().process_group(), tempfile.TemporaryDirectory() as folder:
         torch.use_deterministic_algorithms(True)
         for size, (width, depth) in SIZES.items():
-            batch = {"x": torch.ones(ROWS, 32, width)}
+            batch = {"x": torch.ones(ROWS, TOKENS, width)}
             runners: dict[str, Runner] = {"torch": by_hand(torch_step(width, depth, batch))}
             runners["accelerate"] = by_hand(accelerate_step(width, depth, batch))
             runners["accelerate, ours"] = ours(width, depth, AccelerateOptions(), recipe, Path(folder))
