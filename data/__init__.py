@@ -16,6 +16,7 @@ sizes arrive as plain numbers).
     data.windows       training sequences: windows over the concatenated documents of a shard
     data.permutation   a keyed permutation of range(n) in O(1) memory
     data.order         position -> (epoch, index)
+    data.mixture       several sources in exact proportions, curricula
     data.batches       how a global batch is cut into ranks and micro-batches
     data.ahead         an iterator, run ahead in a thread
     data.loader        batches for one rank, from a given step on
@@ -27,6 +28,7 @@ __all__ = [
     "documents",
     "index",
     "loader",
+    "mixture",
     "order",
     "pack",
     "permutation",

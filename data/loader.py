@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.ahead import Ahead
 from data.batches import BatchPlan
-from data.order import Order
+from data.order import Order, OrderedSource, SampleOrder
 from data.permutation import mix64
 from data.sources import Sample, Source
 
@@ -47,7 +47,7 @@ class TrainLoader:
     ) -> None:
         loader = DataLoader(
             _Rows(source),
-            batch_sampler=_RowSampler(plan, Order(len(source), seed), source.fingerprint, start, stop),
+            batch_sampler=_RowSampler(plan, order_of(source, seed, plan.global_rows), source.fingerprint, start, stop),
             num_workers=workers,
             collate_fn=_identity,
             prefetch_factor=prefetch * plan.num_micro if workers else None,
@@ -66,6 +66,11 @@ class TrainLoader:
     def close(self) -> None:
         """Stop loading ahead."""
         self._steps.close()
+
+
+def order_of(source: Source, seed: int, global_rows: int) -> SampleOrder:
+    """The order in which a run draws from `source`."""
+    return source.order(seed, global_rows) if isinstance(source, OrderedSource) else Order(len(source), seed)
 
 
 def evaluation_batches(
@@ -118,7 +123,7 @@ class _RowSampler:
     """
 
     plan: BatchPlan
-    order: Order
+    order: SampleOrder
     fingerprint: int
     start: int
     stop: int

@@ -7,11 +7,28 @@ so none of them can change what is drawn.
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.seeds import derive
 from data.permutation import Permutation
+
+
+class SampleOrder(Protocol):
+    """Any order."""
+
+    def indices(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The sample index at each position, in the same order."""
+
+
+@runtime_checkable
+class OrderedSource(Protocol):
+    """A source that knows in which order it wants to be drawn."""
+
+    def order(self, seed: int, global_rows: int) -> SampleOrder:
+        """The order of a run with `global_rows` rows per step."""
 
 
 class Order:

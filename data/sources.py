@@ -5,11 +5,11 @@ Options of every source are here (they import nothing heavy); each names the cla
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Protocol, cast
+from typing import Annotated, ClassVar, Literal, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from configs.options import Kind, Options, Part, construct
 
@@ -47,7 +47,60 @@ class TokenWindowsOptions(Part):
     builds: ClassVar[str] = "data.windows:TokenWindows"
 
 
-AnySource = Annotated[TokenWindowsOptions, Kind()]
+PlainSource = Annotated[TokenWindowsOptions, Kind()]
+"Any source but a mixture."
+
+
+class MixturePart(Options):
+    """One part of a mixture."""
+
+    source: PlainSource
+    "Its samples."
+    weight: float = Field(default=1.0, ge=0)
+    "How often it is drawn, relative to the others."
+
+
+class MixtureStage(Options):
+    """Other weights from a step on."""
+
+    step: int = Field(gt=0)
+    "Steps already taken when these weights begin."
+    weights: dict[str, float]
+    "The weight of every part."
+
+
+class MixtureOptions(Part):
+    """Several sources in exact proportions, which may change with the step."""
+
+    kind: Literal["mixture"] = "mixture"
+    parts: dict[str, MixturePart] = Field(min_length=1)
+    "The parts by name."
+    alpha: float | None = Field(default=None, ge=0)
+    "Multiply the weights by size^alpha (Conneau et al. 2020, XLM-R: 0.3). Null leaves the sizes out."
+    block: int = Field(default=1024, gt=0)
+    "Rows in which the proportions hold exactly (rounded to whole rows)."
+    stages: list[MixtureStage] = Field(default_factory=list)
+    "A curriculum: other weights from later steps on."
+
+    builds: ClassVar[str] = "data.mixture:Mixture"
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        for where, weights in [
+            ("parts", {name: part.weight for name, part in self.parts.items()}),
+            *((f"stages (step {stage.step})", stage.weights) for stage in self.stages),
+        ]:
+            if weights.keys() != self.parts.keys():
+                raise ValueError(f"{where}: names {', '.join(weights)}, the parts are {', '.join(self.parts)}")
+            if min(weights.values()) < 0 or not sum(weights.values()) > 0:
+                raise ValueError(f"{where}: weights must not be negative, and one must be above 0: {weights}")
+        steps = [stage.step for stage in self.stages]
+        if len(set(steps)) != len(steps):
+            raise ValueError(f"stages: the same step twice: {steps}")
+        return self
+
+
+AnySource = Annotated[TokenWindowsOptions | MixtureOptions, Kind()]
 
 
 class DataOptions(Options):
@@ -63,6 +116,13 @@ class DataOptions(Options):
     "Loader processes per rank; 0 loads in a thread of the training process."
     prefetch: int = Field(default=8, gt=0)
     "Steps loaded ahead. Lower it where a batch is so large that eight do not fit in memory."
+
+
+def plain_sources(options: AnySource) -> dict[str, Part]:
+    """The sources behind `options`, by their key below it ("" where it is one itself)."""
+    if isinstance(options, MixtureOptions):
+        return {f".parts.{name}.source": part.source for name, part in options.parts.items()}
+    return {"": options}
 
 
 def build_source(options: AnySource) -> Source:

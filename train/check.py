@@ -8,7 +8,7 @@ from typing import Any
 from configs.options import Part
 from data.index import open_index
 from data.shards import expand
-from data.sources import TokenWindowsOptions
+from data.sources import AnySource, TokenWindowsOptions, plain_sources
 from train.recipe import Recipe
 
 
@@ -24,9 +24,10 @@ def summary(recipe: Recipe) -> dict[str, Any]:
         source = getattr(recipe.data, split)
         if source is not None:
             facts |= {f"{split} {name}": value for name, value in _source_facts(source).items()}
+    if "train windows" in facts:
+        facts["epochs"] = round(facts["rows in all"] / max(1, facts["train windows"]), 3)
     if isinstance(recipe.data.train, TokenWindowsOptions):
         facts["tokens per step"] = recipe.batch.global_ * recipe.data.train.length
-        facts["epochs"] = round(facts["rows in all"] / max(1, facts["train windows"]), 3)
     facts["run folder"] = f"{recipe.run} ({'exists' if Path(recipe.run).exists() else 'new'})"
     return facts
 
@@ -45,9 +46,15 @@ def num_parameters(recipe: Recipe) -> int:
     return sum(parameter.numel() for parameter in objective.parameters() if parameter.requires_grad)
 
 
-def _source_facts(source: Part) -> dict[str, Any]:
+def _source_facts(options: AnySource) -> dict[str, Any]:
+    facts = [_plain_facts(source) for source in plain_sources(options).values()]
+    names = dict.fromkeys(name for found in facts for name in found)
+    return {name: sum(found.get(name, 0) for found in facts) for name in names}
+
+
+def _plain_facts(source: Part) -> dict[str, int]:
     if not isinstance(source, TokenWindowsOptions):
-        return {"source": source.kind}
+        return {}
     indexes = [open_index(path) for path in expand(source.shards)]
     return {
         "shards": len(indexes),

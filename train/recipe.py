@@ -13,7 +13,7 @@ from configs.errors import ConfigError
 from configs.options import Options, validate
 from configs.recipe import load_tree
 from data.batches import BatchOptions
-from data.sources import DataOptions
+from data.sources import DataOptions, plain_sources
 from model.options import AnyModel
 from train.engines.options import AccelerateOptions, AnyEngine
 from train.objectives.options import AnyObjective, CausalLMOptions
@@ -53,10 +53,14 @@ class Recipe(Options):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        length = getattr(self.data.train, "length", 0)
-        limit = getattr(self.model, "max_length", length)
-        if length > limit:
-            raise ValueError(f"data.train.length={length} is longer than model.max_length={limit}; change one")
+        for split in ("train", "validation"):
+            options = getattr(self.data, split)
+            for key, source in plain_sources(options).items() if options is not None else ():
+                length = getattr(source, "length", 0)
+                limit = getattr(self.model, "max_length", length)
+                if length > limit:
+                    where = f"data.{split}{key}.length"
+                    raise ValueError(f"{where}={length} is longer than model.max_length={limit}; change one")
         for name, probe in self.probes.items():
             probe.require(self.data, name)
         return self
