@@ -112,14 +112,15 @@ class _Stage:
 
     def locate(self, positions: Int64) -> tuple[Int64, Int64]:
         """The part at each position, and how many rows of that part came before it in the run."""
-        blocks, offsets = np.divmod(positions - self.first, self.counts.sum())
+        blocks, offsets = np.divmod(positions - self.first, int(self.counts.sum()))
         parts = np.empty_like(positions)
         places = np.empty_like(positions)
         for block in np.unique(blocks):
             rows = blocks == block
             parts_of_block, ranks = self._arrange(int(block))
             parts[rows], places[rows] = parts_of_block[offsets[rows]], ranks[offsets[rows]]
-        return parts, self.before[parts] + blocks * self.counts[parts] + places
+        drawn: Int64 = self.before[parts] + blocks * self.counts[parts] + places
+        return parts, drawn
 
     def drawn_until(self, position: int) -> Int64:
         """Rows of each part drawn before `position`, earlier stages included."""

@@ -175,8 +175,7 @@ def test_wrong_stages_are_refused(stages: list[dict[str, Any]], expected: str, m
 def test_a_recipe_names_the_part_that_is_too_long(tmp_path: Path) -> None:
     quickstart = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
     part = "{source: {kind: token_windows, shards: x, length: 4096}}"
-    (tmp_path / "mixed.yaml").write_text(
-        f"base: {quickstart}\ndata: {{train: {{kind: mixture, parts: {{code: {part}}}}}}}\n"
-    )
+    train = f"{{kind: mixture, parts: {{code: {part}}}}}"
+    (tmp_path / "mixed.yaml").write_text(f"base: {quickstart}\ndata: {{train: {train}}}\n")
     with pytest.raises(ConfigError, match=r"data\.train\.parts\.code\.source\.length=4096"):
         load_recipe(tmp_path / "mixed.yaml")
