@@ -112,15 +112,15 @@ class _Stage:
 
     def locate(self, positions: Int64) -> tuple[Int64, Int64]:
         """The part at each position, and how many rows of that part came before it in the run."""
-        blocks, offsets = np.divmod(positions - self.first, int(self.counts.sum()))
+        size = int(self.counts.sum())
+        blocks, offsets = (positions - self.first) // size, (positions - self.first) % size
         parts = np.empty_like(positions)
         places = np.empty_like(positions)
         for block in np.unique(blocks):
             rows = blocks == block
             parts_of_block, ranks = self._arrange(int(block))
             parts[rows], places[rows] = parts_of_block[offsets[rows]], ranks[offsets[rows]]
-        drawn: Int64 = self.before[parts] + blocks * self.counts[parts] + places
-        return parts, drawn
+        return parts, self.before[parts] + blocks * self.counts[parts] + places
 
     def drawn_until(self, position: int) -> Int64:
         """Rows of each part drawn before `position`, earlier stages included."""
