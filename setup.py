@@ -23,7 +23,7 @@ PACKAGES = [
 
 setup(
     packages=PACKAGES,
-    package_data={"configs": ["*.yaml", "*.json", "**/*.yaml"], **{name: ["py.typed"] for name in PACKAGES}},
+    package_data={"": ["py.typed"], "configs": ["*.json", "**/*.yaml"]},
     python_requires=">=3.11",
     install_requires=[
         "accelerate>=1.10",

@@ -71,12 +71,13 @@ def _check(arguments: argparse.Namespace) -> None:
     from train.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
+    if not arguments.json:
+        print(recipe.yaml(), flush=True)  # also when shards turn out to be missing
     facts = summary(recipe)
     if arguments.json:
         print(json.dumps({"recipe": recipe.tree(), **facts}, indent=2))
-        return
-    print(recipe.yaml())
-    _print_table(facts)
+    else:
+        _print_table(facts)
 
 
 def _pack_arguments(parser: argparse.ArgumentParser) -> None:
