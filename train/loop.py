@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psutil
-from torch import Tensor
 
 from configs.errors import DataError, TrainingError
 from configs.seeds import derive
@@ -56,9 +55,11 @@ class Loop:
 
             is_saved = step % recipe.checkpoint.every == 0 or step == last
             if step % recipe.log.every == 0 or is_saved:
-                loss = self._global_loss(loss_sum, targets, step)
+                loss = self.world.sum_float([float(loss_sum)])[0] / targets
+                norm = float(grad_norm)
+                _require_finite(step, loss, norm)
                 if step % recipe.log.every == 0 or step == last:
-                    self._log(position, loss, lr, float(grad_norm), digest, window)
+                    self._log(position, loss, lr, norm, digest, window)
                     window = _Window()
             self._measure(step)
             if is_saved:
@@ -74,15 +75,6 @@ class Loop:
 
     def _count_targets(self, batch: StepBatch) -> int:
         return sum(self.engine.objective.num_targets(micro) for micro in batch.micro_batches)
-
-    def _global_loss(self, loss_sum: Tensor, targets: int, step: int) -> float:
-        (total,) = self.world.sum_float([float(loss_sum)])
-        if not math.isfinite(total):
-            raise TrainingError(
-                f"step {step}: the loss is {total}. Nothing was saved since the last checkpoint; "
-                "lower optimizer.lr or train.clip_norm, or look at the data, and run the same command again."
-            )
-        return total / targets
 
     def _log(self, position: Position, loss: float, lr: float, grad_norm: float, digest: int, window: _Window) -> None:
         if self.log is None:
@@ -110,6 +102,16 @@ class Loop:
                 figures = probe.measure(step)
                 if self.log is not None:
                     self.log.probe(name, step, figures)
+
+
+def _require_finite(step: int, loss: float, grad_norm: float) -> None:
+    """Stop before weights that are lost are logged or saved."""
+    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        raise TrainingError(
+            f"step {step}: the loss is {loss} and the gradient norm {grad_norm}: training has diverged. Checkpoints "
+            "are from before. Start again in another run folder (run=...) with a lower optimizer.lr or "
+            "train.clip_norm, or look at data.train around this step."
+        )
 
 
 @dataclass

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Trainer
+from train.checkpoint import Checkpoint, Checkpoints
+from train.world import World
 
 pytestmark = pytest.mark.processes
 
@@ -118,6 +120,17 @@ def test_a_second_training_in_the_same_folder_is_refused(trainer: Trainer) -> No
     finally:
         first.kill()
         first.communicate()
+
+
+@pytest.mark.parametrize("engine", [[], ["engine.kind=deepspeed", "engine.zero=2"]], ids=["accelerate", "zero=2"])
+def test_divergence_stops_the_run_and_is_never_saved(engine: list[str], trainer: Trainer) -> None:
+    code, output = trainer.fails(*_ONE, *engine, "optimizer.lr=1e30", "train.steps=50", "checkpoint.every=1")
+    assert code == 2, output
+    assert "training has diverged" in output
+    assert "Traceback" not in output
+    checkpoints = Checkpoints(trainer.folder / "run" / "checkpoints", World())
+    for folder in checkpoints.steps():
+        assert all(bool(weight.isfinite().all()) for weight in Checkpoint(folder).weights().values())
 
 
 def test_under_torchrun_the_message_is_said_once(trainer: Trainer) -> None:
