@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import io
 import logging
 import os
@@ -281,8 +282,10 @@ def import_deepspeed(world: World) -> Any:
     import deepspeed
 
     if is_on_cpu:
-        versions = f"py{platform.python_version()}-torch{torch.__version__}-deepspeed{deepspeed.__version__}"
-        default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "polytrain" / versions
+        # A folder for each installation: two of them would rebuild it in turn, under each other's feet.
+        installation = hashlib.sha256(deepspeed.__file__.encode()).hexdigest()[:8]
+        name = f"py{platform.python_version()}-torch{torch.__version__}-deepspeed{deepspeed.__version__}-{installation}"
+        default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "polytrain" / name
         folder = Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(default)))
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".build").open("w") as lock:
