@@ -52,6 +52,8 @@ class Loop:
             grad_norm = self.engine.step(lr)
             position = Position(step, position.samples + recipe.batch.global_, position.tokens + targets)
             window.add(targets)
+            if self.log is not None:
+                self.log.advance()
 
             is_saved = step % recipe.checkpoint.every == 0 or step == last
             if step % recipe.log.every == 0 or is_saved:

@@ -48,13 +48,16 @@ class MetricsLog:
         shown += f"  {row['tokens_per_s']:,.0f} tokens/s"
         if self._is_terminal:
             self._bar.set_description_str(shown, refresh=False)
-            self._bar.update(row["step"] - self._bar.n)
         else:
             print(
                 f"step {row['step']}/{self._last}  {shown}  wait {row['data_wait_s'] * 1e3:.1f} ms",
                 file=sys.stderr,
                 flush=True,
             )
+
+    def advance(self) -> None:
+        """Move the progress bar by one step."""
+        self._bar.update()
 
     def probe(self, name: str, step: int, figures: Row) -> None:
         """Write the row of a probe."""
