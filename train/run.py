@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -133,6 +134,9 @@ def _require_vocabulary(recipe: Recipe) -> None:
 
 
 def _set_determinism(deterministic: bool) -> None:
+    if deterministic:
+        # cuBLAS is deterministic only with a workspace of its own, set before its first call.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     # Filling fresh memory is a debugging aid, not a condition of determinism, and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -84,6 +84,10 @@ class RunFolder:
                 f"run={self.path}: another process is training in this folder. "
                 "Wait for it, stop it, or choose another (run=...)."
             ) from None
+        except OSError as error:  # some network disks cannot lock
+            print(
+                f"run={self.path}: cannot be locked ({error}): see to it that only one job trains here", file=sys.stderr
+            )
         self._lock = lock
 
     def begin(self, recipe: Recipe, world: World, step: int) -> None:

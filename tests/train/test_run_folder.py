@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from configs.errors import CheckpointError, ConfigError
-from train.recipe import Recipe, recipe_of_run
+from train.recipe import Recipe, load_recipe, recipe_of_run
 from train.run_folder import RunFolder, require_same_data
 from train.world import World
 
@@ -220,3 +220,14 @@ def test_other_data_are_refused_with_both_fingerprints(tmp_path: Path) -> None:
     require_same_data(0xAB, 0xAB, tmp_path)
     with pytest.raises(CheckpointError, match=r"fingerprint 00000000000000ab; data\.train now has 00000000000000cd"):
         require_same_data(0xCD, 0xAB, tmp_path)
+
+
+def test_a_disk_that_cannot_lock_is_said_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cannot_lock(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("train.run_folder.fcntl.flock", cannot_lock)
+    RunFolder(tmp_path / "run").claim(load_recipe("configs/quickstart.yaml", [f"run={tmp_path / 'run'}"]))
+    assert "cannot be locked" in capsys.readouterr().err

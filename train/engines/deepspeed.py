@@ -289,9 +289,10 @@ def import_deepspeed(world: World) -> Any:
         folder = Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(default)))
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".build").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for stale in folder.glob("*/lock"):
-                stale.unlink()
+            with contextlib.suppress(OSError):  # some network disks cannot lock; then nothing is known to be stale
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                for stale in folder.glob("*/lock"):
+                    stale.unlink()
             _build_communication_op(deepspeed, folder)
     # DeepSpeed calls names that torch 2.14 has renamed, and torch says so at every call.
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
