@@ -12,6 +12,7 @@ from setuptools import setup
 PACKAGES = [
     "configs",
     "data",
+    "data.priors",
     "launch",
     "model",
     "model.interop",

@@ -127,9 +127,13 @@ def validate(options_class: type[Options], tree: Mapping[str, Any], where: str) 
 
 def construct(part: Part, *args: object, **kwargs: object) -> object:
     """Import the class that `part` describes and call it with the options and the arguments."""
-    path = part.kind if ":" in part.kind else part.builds
-    constructor: Any = import_object(path)
+    constructor: Any = import_object(implementation(part))
     return constructor(part, *args, **kwargs)
+
+
+def implementation(part: Part) -> str:
+    """The import path of the class that `part` describes."""
+    return part.kind if ":" in part.kind else part.builds
 
 
 def import_object(path: str) -> object:

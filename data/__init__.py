@@ -14,6 +14,7 @@ sizes arrive as plain numbers).
     data.shards        positioned reads from indexed tars
     data.sources       `Source`: `len(source)` and `source[index] -> Sample`; options by `kind:`
     data.windows       training sequences: windows over the concatenated documents of a shard
+    data.priors        synthetic tasks: sources that compute their samples
     data.permutation   a keyed permutation of range(n) in O(1) memory
     data.order         position -> (epoch, index)
     data.mixture       several sources in exact proportions, curricula
@@ -32,6 +33,7 @@ __all__ = [
     "order",
     "pack",
     "permutation",
+    "priors",
     "shards",
     "sources",
     "tokenizer",

@@ -1,6 +1,7 @@
 """`Source`: `len(source)` and `source[index] -> Sample`, a pure function of the index.
 
-Options of every source are here (they import nothing heavy); each names the class that it builds.
+Options of every source are here, those of priors in `data.priors.options` (both import nothing heavy);
+each names the class that it builds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from configs.options import Kind, Options, Part, construct
+from data.priors.options import AnyPrior
 
 Sample = dict[str, NDArray[np.generic]]
 "Named fields of one example."
@@ -47,7 +49,7 @@ class TokenWindowsOptions(Part):
     builds: ClassVar[str] = "data.windows:TokenWindows"
 
 
-PlainSource = Annotated[TokenWindowsOptions, Kind()]
+PlainSource = Annotated[TokenWindowsOptions | AnyPrior, Kind()]
 "Any source but a mixture."
 
 
@@ -100,7 +102,7 @@ class MixtureOptions(Part):
         return self
 
 
-AnySource = Annotated[TokenWindowsOptions | MixtureOptions, Kind()]
+AnySource = Annotated[TokenWindowsOptions | MixtureOptions | AnyPrior, Kind()]
 
 
 class DataOptions(Options):

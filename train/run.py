@@ -15,13 +15,13 @@ import torch.utils.deterministic
 from configs.errors import ConfigError, DataError, UserError
 from data.batches import BatchPlan
 from data.loader import TrainLoader
-from data.sources import Source, build_source
+from data.sources import Source, build_source, plain_sources
 from data.tokenizer import load_tokenizer
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
 from train.engines.engine import Engine, EngineRequest, build_engine
 from train.loop import Loop
 from train.metrics import MetricsLog, read_rows
-from train.objectives.objective import build_objective
+from train.objectives.objective import build_objective, require_fields
 from train.probes.probe import ProbeContext, build_probe
 from train.recipe import Recipe
 from train.run_folder import RunFolder, require_same_data
@@ -37,6 +37,7 @@ def run(recipe: Recipe, world: World) -> None:
     """
     plan = BatchPlan.of(recipe.batch, world.rank, world.size)
     source = build_source(recipe.data.train)
+    require_fields(recipe.objective, source, f"data.train (kind {recipe.data.train.kind})")
     _require_vocabulary(recipe)
     _set_determinism(recipe.train.deterministic)
     folder = RunFolder(Path(recipe.run))
@@ -123,6 +124,13 @@ def _open_log(recipe: Recipe, folder: RunFolder, position: Position) -> MetricsL
 
 
 def _require_vocabulary(recipe: Recipe) -> None:
+    for key, options in plain_sources(recipe.data.train).items():
+        ids = getattr(options, "vocab_size", 0)
+        if ids > recipe.model.vocab_size:
+            raise ConfigError(
+                f"data.train{key} (kind {options.kind}): has {ids} token ids, more than "
+                f"model.vocab_size={recipe.model.vocab_size}; set model.vocab_size={ids} or larger."
+            )
     if recipe.data.tokenizer is None:
         return
     found = load_tokenizer(recipe.data.tokenizer).get_vocab_size()

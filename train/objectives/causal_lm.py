@@ -23,6 +23,8 @@ _IGNORED = -100
 class CausalLM(Objective):
     """Batch: tokens [B, T + 1], segments [B, T + 1]. Targets: every next token of the same document."""
 
+    fields = ("tokens", "segments")
+
     def __init__(self, options: CausalLMOptions, model: TransformerOptions) -> None:
         super().__init__()
         self._model_options = model

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
-from configs.options import construct
+from configs.errors import ConfigError
+from configs.options import construct, implementation, import_object
 from data.loader import Batch
+from data.sources import Source
 from model.options import AnyModel
 from train.objectives.options import AnyObjective
 
 
 class Objective(nn.Module, ABC):
     """A module that owns everything trained, and what is needed to train it."""
+
+    fields: ClassVar[tuple[str, ...]]
+    "The fields of a sample that it reads."
 
     @abstractmethod
     def num_targets(self, batch: Batch) -> int:
@@ -40,6 +45,21 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def recompute_blocks(self) -> None:
         """Turn activation checkpointing on."""
+
+
+def require_fields(objective: AnyObjective, source: Source, where: str) -> None:
+    """Check that the samples of `source` have what the objective reads.
+
+    Raises:
+        ConfigError: naming the fields there are and those that are wanted.
+    """
+    wanted = cast(type[Objective], import_object(implementation(objective))).fields
+    found = source[0].keys()
+    if not found >= set(wanted):
+        raise ConfigError(
+            f"{where}: its samples have the fields {', '.join(found)}; objective {objective.kind} reads "
+            f"{', '.join(wanted)}. Choose another source or another objective."
+        )
 
 
 def build_objective(objective: AnyObjective, model: AnyModel) -> Objective:

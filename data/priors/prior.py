@@ -1,0 +1,60 @@
+"""`Prior`: a source that computes its samples, each from a random stream of its own.
+
+A stream is a Philox generator (Salmon et al. 2011) whose key is a hash of (seed, kind, index).
+Being counter-based it starts at once for any key, so no sample depends on those drawn before it, and
+any rank or worker can make any sample. Philox's bits are the same on every machine; the golden
+hashes in the tests notice a numpy that turns them into other numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from configs.seeds import derive
+from data.priors.options import PriorOptions
+from data.sources import Sample
+
+OptionsT = TypeVar("OptionsT", bound=PriorOptions)
+
+
+class Prior(ABC, Generic[OptionsT]):
+    """A `Source` whose samples are drawn by `draw`."""
+
+    version: ClassVar[int] = 1
+    "To be raised with every change of code that makes other samples from the same options."
+
+    def __init__(self, options: OptionsT) -> None:
+        self.options = options
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """One sample, from nothing but the options and `rng`."""
+
+    @property
+    def fingerprint(self) -> int:
+        """A 63-bit hash of every option and the version of the code."""
+        content = json.dumps({"version": self.version, "options": self.options.tree()}, sort_keys=True)
+        return int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "little") >> 1
+
+    def __len__(self) -> int:
+        return self.options.size
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return self.draw(stream(self.options.seed, self.options.kind, int(index)))
+
+
+def stream(seed: int, *purpose: str | int) -> np.random.Generator:
+    """The random stream of one named use of `seed`."""
+    return np.random.Generator(np.random.Philox(key=derive(seed, *purpose)))
+
+
+def between(rng: np.random.Generator, low: int, high: int) -> int:
+    """A uniform integer in [low, high], both ends included."""
+    return int(rng.integers(low, high, endpoint=True))
