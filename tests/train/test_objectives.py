@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from configs.errors import ConfigError
+from data.priors.options import CopyOptions, ForestOptions
+from data.sources import build_source
 from model.initialisation import initial_value
 from train.objectives.causal_lm import CausalLM
-from train.objectives.objective import build_objective
+from train.objectives.objective import build_objective, require_fields
 from train.objectives.options import CausalLMOptions
 
 ObjectiveOf = Callable[..., CausalLM]
@@ -131,3 +134,10 @@ def test_options_build_the_objective_they_describe(objective_of: ObjectiveOf) ->
     built = build_objective(CausalLMOptions(tied_head=False), options)
     assert isinstance(built, CausalLM)
     assert built.head is not None
+
+
+def test_a_source_without_the_fields_of_the_objective_is_refused() -> None:
+    table = build_source(ForestOptions(rows=16))
+    with pytest.raises(ConfigError, match="objective causal_lm reads tokens, segments"):
+        require_fields(CausalLMOptions(), table, "data.train")
+    require_fields(CausalLMOptions(), build_source(CopyOptions(length=32)), "data.train")
