@@ -9,7 +9,6 @@ O(block), whatever the position.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from configs.seeds import derive
 from data.order import Order, SampleOrder
 from data.permutation import Permutation
-from data.sources import MixtureOptions, Sample, Source, build_source
+from data.sources import MixtureOptions, Sample, Source, build_source, fingerprint_of
 
 Int64 = NDArray[np.int64]
 
@@ -45,7 +44,7 @@ class Mixture:
         """A hash of the parts' content, their names and their weights."""
         described = [f"{name}={source.fingerprint}" for name, source in zip(self._names, self._sources, strict=True)]
         text = "\n".join([*described, str(self._options.block), *map(str, self._stages())])
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+        return fingerprint_of(text.encode())
 
     def order(self, seed: int, global_rows: int) -> SampleOrder:
         """The order of a run with `global_rows` rows per step."""

@@ -7,13 +7,11 @@ token is padding; the last incomplete window of each shard is left out.
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 
 from configs.errors import DataError
 from data.shards import Shard, expand
-from data.sources import Sample, TokenWindowsOptions
+from data.sources import Sample, TokenWindowsOptions, fingerprint_of
 
 
 class TokenWindows:
@@ -40,10 +38,8 @@ class TokenWindows:
     @property
     def fingerprint(self) -> int:
         """A 63-bit hash of the content: the shards' hashes in order, and the window length."""
-        digest = hashlib.sha256(str(self.length).encode())
-        for shard in self._shards:
-            digest.update(bytes.fromhex(shard.index.shard_sha256))
-        return int.from_bytes(digest.digest()[:8], "little") >> 1
+        hashes = [bytes.fromhex(shard.index.shard_sha256) for shard in self._shards]
+        return fingerprint_of(b"".join([str(self.length).encode(), *hashes]))
 
     @property
     def num_tokens(self) -> int:

@@ -8,7 +8,6 @@ hashes in the tests notice a numpy that turns them into other numbers.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar
@@ -17,7 +16,7 @@ import numpy as np
 
 from configs.seeds import derive
 from data.priors.options import PriorOptions
-from data.sources import Sample
+from data.sources import Sample, fingerprint_of
 
 OptionsT = TypeVar("OptionsT", bound=PriorOptions)
 
@@ -39,7 +38,7 @@ class Prior(ABC, Generic[OptionsT]):
     def fingerprint(self) -> int:
         """A 63-bit hash of every option and the version of the code."""
         content = json.dumps({"version": self.version, "options": self.options.tree()}, sort_keys=True)
-        return int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "little") >> 1
+        return fingerprint_of(content.encode())
 
     def __len__(self) -> int:
         return self.options.size
