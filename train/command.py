@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +23,9 @@ from configs.errors import ConfigError, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+
+# How long another rank leaves to rank 0 to meet the same error and say it. The launcher cuts the wait short.
+_SECONDS_FOR_RANK_0 = 30.0
 
 _EXAMPLES = """\
 examples:
@@ -66,10 +70,12 @@ def guarded(action: Callable[[], None], *, debug: bool) -> int:
     except UserError as error:
         if debug:
             raise
-        # An error that every rank meets alike is said once.
-        rank = os.environ.get("RANK", "0")
-        if rank == "0" or not error.is_everywhere:
+        # An error that every rank meets alike is said once, by rank 0.
+        if os.environ.get("RANK", "0") == "0" or not error.is_everywhere:
             print(f"polytrain: error: {error}", file=sys.stderr, flush=True)
+        else:
+            # A launcher ends all ranks as soon as one has failed: whoever left first would silence rank 0.
+            time.sleep(_SECONDS_FOR_RANK_0)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("polytrain: interrupted; the same command goes on from the newest checkpoint.", file=sys.stderr)

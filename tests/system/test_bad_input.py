@@ -133,7 +133,16 @@ def test_divergence_stops_the_run_and_is_never_saved(engine: list[str], trainer:
         assert all(bool(weight.isfinite().all()) for weight in Checkpoint(folder).weights().values())
 
 
-def test_under_torchrun_the_message_is_said_once(trainer: Trainer) -> None:
+@pytest.mark.parametrize("late", [0, 1])
+def test_under_torchrun_the_message_is_said_once(
+    late: int, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = tmp_path / "start"
+    start.mkdir()
+    (start / "sitecustomize.py").write_text(
+        f"import os, time\nif os.environ.get('RANK') == '{late}':\n    time.sleep(3)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(start))
     code, output = trainer.fails(*_ONE, "batch.micro=3", ranks=2)
     assert code == 1  # torchrun's own
     assert output.count("polytrain: error:") == 1
