@@ -57,7 +57,7 @@ $(INSTALLED): setup.py pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { $(PYTHON) -m pip install virtualenv && $(PYTHON) -m virtualenv $(VENV); }
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[text,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[text,image,audio,tabular,dev]'
 	$(BIN)/python -m train.engines.deepspeed
 	@touch $@
 

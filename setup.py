@@ -1,6 +1,6 @@
 """Installation of polytrain: packages, dependencies, the command.
 
-    pip install -e '.[text,dev]'
+    pip install -e '.[text,image,audio,tabular,dev]'
     pip install -e '.[text]' -c constraints.txt      the versions that are tested
 
 Ranges below are what the code is written for; constraints.txt pins what the tests ran with.
@@ -12,7 +12,12 @@ from setuptools import setup
 PACKAGES = [
     "configs",
     "data",
+    "data.audio",
+    "data.images",
+    "data.packing",
     "data.priors",
+    "data.tables",
+    "data.text",
     "launch",
     "model",
     "model.interop",
@@ -44,10 +49,10 @@ setup(
         "webdataset>=1.0",
     ],
     extras_require={
-        "text": ["tokenizers>=0.21"],
+        "text": ["tokenizers>=0.21", "zstandard>=0.22"],
         "image": ["torchvision>=0.23", "pillow>=10"],
         "audio": ["soundfile>=0.12", "torchaudio>=2.8"],
-        "tabular": ["pandas>=2.0", "pyarrow>=15", "scikit-learn>=1.4"],
+        "tabular": ["pandas>=2.2", "pyarrow>=15"],
         "flash": ["flash-attn>=2.8"],
         "dev": [
             "hypothesis>=6.100",

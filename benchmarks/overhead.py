@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from data.batches import BatchPlan
 from data.loader import Batch, TrainLoader
-from data.sources import Sample
+from data.sample import Sample
 from train.checkpoint import Position
 from train.engines.deepspeed import configuration, import_deepspeed
 from train.engines.engine import Engine, EngineRequest, build_engine

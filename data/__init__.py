@@ -7,13 +7,16 @@ here remembers what it has already produced.
 Does not belong here: anything that imports `model` or `train`; process groups (ranks and world
 sizes arrive as plain numbers).
 
-    data.documents     where text comes from: the standard library, folders, JSON lines
-    data.tokenizer     train, load and apply byte-level BPE tokenizers
-    data.pack          documents -> tokenised webdataset shards + index (`polytrain pack`)
+    data.packing       corpora of any modality -> webdataset shards + index (`polytrain pack`)
     data.index         the binary index beside a tar: keys, offsets, sizes, lengths, checksum
+    data.shard_names   how shards are named in recipes
     data.shards        positioned reads from indexed tars
-    data.sources       `Source`: `len(source)` and `source[index] -> Sample`; options by `kind:`
-    data.windows       training sequences: windows over the concatenated documents of a shard
+    data.sample        `Sample`, `Source`, `Transform`: the protocols
+    data.sources       options of all sources, put together
+    data.text          tokenizers and training sequences
+    data.images        decoding and transforms of images
+    data.audio         decoding and transforms of audio
+    data.tables        tables and time series
     data.priors        synthetic tasks: sources that compute their samples
     data.permutation   a keyed permutation of range(n) in O(1) memory
     data.order         position -> (epoch, index)
@@ -25,17 +28,20 @@ sizes arrive as plain numbers).
 
 __all__ = [
     "ahead",
+    "audio",
     "batches",
-    "documents",
+    "images",
     "index",
     "loader",
     "mixture",
     "order",
-    "pack",
+    "packing",
     "permutation",
     "priors",
+    "sample",
+    "shard_names",
     "shards",
     "sources",
-    "tokenizer",
-    "windows",
+    "tables",
+    "text",
 ]

@@ -20,7 +20,7 @@ from data.ahead import Ahead
 from data.batches import BatchPlan
 from data.order import Order, OrderedSource, SampleOrder
 from data.permutation import mix64
-from data.sources import Sample, Source
+from data.sample import Sample, Source
 
 Batch = dict[str, Tensor]
 "Named tensors, first dimension rows; integer fields are int64."

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from configs.seeds import derive
 from data.order import Order, SampleOrder
 from data.permutation import Permutation
-from data.sources import MixtureOptions, Sample, Source, build_source, fingerprint_of
+from data.sample import Sample, Source, fingerprint_of
+from data.sources import MixtureOptions, build_source
 
 Int64 = NDArray[np.int64]
 

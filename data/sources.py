@@ -1,59 +1,18 @@
-"""`Source`: `len(source)` and `source[index] -> Sample`, a pure function of the index.
+"""The options of everything that samples come from, put together; `build_source`.
 
-Options of every source are here, those of priors in `data.priors.options` (both import nothing heavy);
-each names the class that it builds.
+Each modality keeps its options in its own `options.py` (free of heavy imports); each names the class that it builds.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import Annotated, ClassVar, Literal, Protocol, Self, cast
+from typing import Annotated, ClassVar, Literal, Self, cast
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from configs.options import Kind, Options, Part, construct
 from data.priors.options import AnyPrior
-
-Sample = dict[str, NDArray[np.generic]]
-"Named fields of one example."
-
-
-class Source(Protocol):
-    """Where samples come from."""
-
-    def __len__(self) -> int:
-        """Samples of one epoch."""
-
-    def __getitem__(self, index: int) -> Sample:
-        """The sample at `index`, the same at every call and on every machine."""
-
-    @property
-    def fingerprint(self) -> int:
-        """A hash in [0, 2^63) of everything that decides what `source[index]` is."""
-
-
-def fingerprint_of(content: bytes) -> int:
-    """The fingerprint of a source that is described in full by `content`: 63 bits of its sha256."""
-    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little") >> 1
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-class TokenWindowsOptions(Part):
-    """Windows over the concatenated, tokenised documents of webdataset shards."""
-
-    kind: Literal["token_windows"] = "token_windows"
-    shards: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
-    "Shard names: paths, globs and braces, such as shards/quickstart/train-{000000..000003}.tar."
-    length: int = Field(gt=0)
-    "Input tokens per sequence."
-
-    builds: ClassVar[str] = "data.windows:TokenWindows"
-
+from data.sample import Source
+from data.text.options import TokenWindowsOptions
 
 PlainSource = Annotated[TokenWindowsOptions | AnyPrior, Kind()]
 "Any source but a mixture."

@@ -96,7 +96,7 @@ def _pack(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--validation {arguments.validation}: expected a share of at least 0 and below 1.")
     if arguments.shard_mb <= 0:
         raise ConfigError(f"--shard-mb {arguments.shard_mb}: expected more than 0.")
-    from data.pack import PackOptions, pack
+    from data.packing.text import PackOptions, pack
 
     options = PackOptions(
         arguments.corpus, arguments.vocab_size, arguments.tokenizer, arguments.validation, arguments.shard_mb

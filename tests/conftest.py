@@ -100,7 +100,7 @@ class Trainer:
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A packed corpus of real text: the source of one package of the standard library."""
-    from data.pack import PackOptions, pack
+    from data.packing.text import PackOptions, pack
 
     output = tmp_path_factory.mktemp("corpus") / "packed"
     source = Path(sysconfig.get_paths()["stdlib"]) / "asyncio"

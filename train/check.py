@@ -8,7 +8,8 @@ from typing import Any
 from configs.options import Part
 from data.index import open_index
 from data.shards import expand
-from data.sources import AnySource, TokenWindowsOptions, plain_sources
+from data.sources import AnySource, plain_sources
+from data.text.options import TokenWindowsOptions
 from train.recipe import Recipe
 
 

@@ -15,7 +15,7 @@ import torch
 from huggingface_hub import save_torch_state_dict
 
 from configs.errors import ConfigError
-from data.tokenizer import END_OF_TEXT, load_tokenizer
+from data.text.tokenizer import END_OF_TEXT, load_tokenizer
 from model.interop.families import family_of
 from train.inference import open_checkpoint
 from train.objectives.options import CausalLMOptions

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from configs.errors import CheckpointError, ConfigError
 from configs.seeds import derive
-from data.tokenizer import END_OF_TEXT, load_tokenizer
+from data.text.tokenizer import END_OF_TEXT, load_tokenizer
 from model.generate import Sampling, generate
 from train.checkpoint import Checkpoint, Checkpoints
 from train.objectives.causal_lm import CausalLM

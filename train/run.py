@@ -15,8 +15,9 @@ import torch.utils.deterministic
 from configs.errors import ConfigError, DataError, UserError
 from data.batches import BatchPlan
 from data.loader import TrainLoader
-from data.sources import Source, build_source, plain_sources
-from data.tokenizer import load_tokenizer
+from data.sample import Source
+from data.sources import build_source, plain_sources
+from data.text.tokenizer import load_tokenizer
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
 from train.engines.engine import Engine, EngineRequest, build_engine
 from train.loop import Loop

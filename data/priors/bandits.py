@@ -11,7 +11,7 @@ import numpy as np
 from data.priors.arithmetic import Floats
 from data.priors.options import BanditOptions
 from data.priors.prior import Prior
-from data.sources import Sample
+from data.sample import Sample
 
 
 class Bandit(Prior[BanditOptions]):

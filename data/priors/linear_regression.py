@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from data.priors.arithmetic import Floats, product
 from data.priors.options import LinearRegressionOptions
 from data.priors.prior import Prior, stream
-from data.sources import Sample
+from data.sample import Sample
 
 
 class LinearRegression(Prior[LinearRegressionOptions]):

@@ -16,7 +16,7 @@ import numpy as np
 
 from configs.seeds import derive
 from data.priors.options import PriorOptions
-from data.sources import Sample, fingerprint_of
+from data.sample import Sample, fingerprint_of
 
 OptionsT = TypeVar("OptionsT", bound=PriorOptions)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from data.priors.options import AdditionOptions, CopyOptions, LetterOptions, RecallOptions, StringOptions
 from data.priors.prior import Prior, between
-from data.sources import Sample
+from data.sample import Sample
 
 START, SEPARATOR, END, FIRST_LETTER = range(4)
 PLUS = FIRST_LETTER + 10

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from data.priors.arithmetic import Floats, ranks
 from data.priors.options import TableOptions
 from data.priors.prior import Prior, between
-from data.sources import Sample
+from data.sample import Sample
 
 _ATTEMPTS = 10
 

@@ -12,7 +12,7 @@ import pytest
 import webdataset
 
 from data.index import write_index
-from data.pack import PackOptions, pack
+from data.packing.text import PackOptions, pack
 
 RawSamples = list[dict[str, bytes]]
 

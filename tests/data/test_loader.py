@@ -15,8 +15,9 @@ from configs.errors import DataError
 from data.batches import BatchOptions, BatchPlan
 from data.loader import StepBatch, TrainLoader, collate, evaluation_batches
 from data.order import Order
-from data.sources import Sample, TokenWindowsOptions
-from data.windows import TokenWindows
+from data.sample import Sample
+from data.text.options import TokenWindowsOptions
+from data.text.windows import TokenWindows
 
 
 class Numbers:

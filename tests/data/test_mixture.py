@@ -16,7 +16,8 @@ from data.batches import BatchPlan
 from data.loader import TrainLoader
 from data.mixture import Mixture, MixtureOrder, proportions
 from data.order import Order
-from data.sources import MixtureOptions, Sample
+from data.sample import Sample
+from data.sources import MixtureOptions
 from train.recipe import load_recipe
 
 

@@ -7,7 +7,7 @@ import pytest
 from configs.errors import ConfigError
 from configs.options import validate
 from data.sources import DataOptions, build_source
-from data.windows import TokenWindows
+from data.text.windows import TokenWindows
 
 
 def test_the_kind_picks_the_source(packed: Path) -> None:

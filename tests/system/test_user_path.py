@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.sources import TokenWindowsOptions, build_source
+from data.sources import build_source
+from data.text.options import TokenWindowsOptions
 from model.generate import Sampling
 from tests.conftest import Trainer
 from train.inference import TrainedModel

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from configs.errors import ConfigError
 from configs.options import construct, implementation, import_object
 from data.loader import Batch
-from data.sources import Source
+from data.sample import Source
 from model.options import AnyModel
 from train.objectives.options import AnyObjective
 

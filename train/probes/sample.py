@@ -7,7 +7,7 @@ from typing import cast
 import torch
 
 from configs.seeds import derive
-from data.tokenizer import END_OF_TEXT, load_tokenizer
+from data.text.tokenizer import END_OF_TEXT, load_tokenizer
 from model.generate import Sampling, generate
 from train.objectives.causal_lm import CausalLM
 from train.probes.options import SampleProbeOptions

@@ -17,7 +17,7 @@ from data.priors.options import (
     RecallOptions,
     StructuralCausalOptions,
 )
-from data.sources import Sample
+from data.sample import Sample
 
 EXAMPLES: dict[str, PriorOptions] = {
     "linear_regression": LinearRegressionOptions(seed=3, size=50, tasks=5),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from data.priors.linear_regression import LinearRegression, discrete_mmse, ridge
 from data.priors.options import LinearRegressionOptions
-from data.sources import Sample
+from data.sample import Sample
 
 
 def source(**options: object) -> LinearRegression:

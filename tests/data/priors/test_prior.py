@@ -20,7 +20,8 @@ from data.batches import BatchOptions, BatchPlan
 from data.loader import TrainLoader, collate
 from data.priors.options import AnyPrior, PriorOptions
 from data.priors.prior import between, stream
-from data.sources import DataOptions, Sample, build_source
+from data.sample import Sample
+from data.sources import DataOptions, build_source
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,7 +13,8 @@ from data.priors.options import ForestOptions, StructuralCausalOptions, TableOpt
 from data.priors.prior import stream
 from data.priors.structural_causal import StructuralCausal
 from data.priors.tables import categorise, cut
-from data.sources import Sample, build_source
+from data.sample import Sample
+from data.sources import build_source
 
 SMALL = {"min_features": 2, "max_features": 4, "max_classes": 4}
 TABLES: list[TableOptions] = [

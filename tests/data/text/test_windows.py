@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from configs.errors import DataError
 from data.index import write_index
-from data.sources import Sample, TokenWindowsOptions
-from data.windows import TokenWindows
+from data.sample import Sample
+from data.text.options import TokenWindowsOptions
+from data.text.windows import TokenWindows
 
 
 def windows(*paths: Path, length: int) -> TokenWindows:

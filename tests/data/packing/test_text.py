@@ -12,10 +12,10 @@ import pytest
 import webdataset
 
 from configs.errors import DataError
-from data.documents import Document, documents
 from data.index import open_index
-from data.pack import PackOptions, pack
-from data.tokenizer import END_OF_TEXT, load_tokenizer
+from data.packing.documents import Document, documents
+from data.packing.text import PackOptions, pack
+from data.text.tokenizer import END_OF_TEXT, load_tokenizer
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -63,7 +63,7 @@ def test_packing_again_does_no_work(packed: Path, pack_options: PackOptions, mon
     def unexpected(corpus: str) -> Iterator[Document]:
         raise AssertionError("the corpus was read again")
 
-    monkeypatch.setattr("data.pack.documents", unexpected)
+    monkeypatch.setattr("data.packing.text.documents", unexpected)
     assert pack(pack_options, packed) == json.loads((packed / "corpus.json").read_text())
 
 
@@ -140,8 +140,8 @@ def test_an_interrupted_run_leaves_only_a_partial_folder_and_can_be_repeated(
             yield document
 
     with monkeypatch.context() as patched:
-        patched.setattr("data.pack.documents", interrupted)
-        patched.setattr("data.pack._BATCH", 8)
+        patched.setattr("data.packing.text.documents", interrupted)
+        patched.setattr("data.packing.text._BATCH", 8)
         with pytest.raises(KeyboardInterrupt):
             pack(pack_options, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
@@ -165,7 +165,7 @@ def test_more_documents_move_none_across_the_split(tmp_path: Path) -> None:
 
 def test_documents_of_one_group_stay_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grouped = [Document(f"{group}:{part}", f"text {part}", f"{group}") for group in range(20) for part in range(3)]
-    monkeypatch.setattr("data.pack.documents", lambda corpus: iter(grouped))
+    monkeypatch.setattr("data.packing.text.documents", lambda corpus: iter(grouped))
     pack(PackOptions("grouped", vocab_size=300, validation=0.3), tmp_path / "out")
     sides = [
         {name.partition(":")[0] for name in names_in(tmp_path / "out", split)} for split in ("train", "validation")
@@ -178,12 +178,12 @@ def test_the_tokenizer_is_not_trained_on_held_out_text(tmp_path: Path, monkeypat
     seen: list[str] = []
 
     def spy(texts: Iterator[str], vocab_size: int) -> object:
-        from data.tokenizer import train_tokenizer
+        from data.text.tokenizer import train_tokenizer
 
         seen.extend(texts)
         return train_tokenizer(iter(seen), vocab_size)
 
-    monkeypatch.setattr("data.pack.train_tokenizer", spy)
+    monkeypatch.setattr("data.packing.text.train_tokenizer", spy)
     corpus = write_corpus(tmp_path / "text", [f"{number}.txt" for number in range(40)])
     pack(PackOptions(corpus, vocab_size=300, validation=0.3), tmp_path / "out")
     in_train = names_in(tmp_path / "out", "train")

@@ -30,9 +30,9 @@ import numpy as np
 from tqdm import tqdm
 
 from configs.errors import DataError
-from data.documents import Document, documents
 from data.index import write_index
-from data.tokenizer import END_OF_TEXT, load_tokenizer, train_tokenizer
+from data.packing.documents import Document, documents
+from data.text.tokenizer import END_OF_TEXT, load_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -45,7 +45,7 @@ class PackOptions:
     """What `polytrain pack` was asked for."""
 
     corpus: str
-    "See data.documents."
+    "See data.packing.documents."
     vocab_size: int = 4096
     "Entries of the tokenizer to train."
     tokenizer: str | None = None

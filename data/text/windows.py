@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from configs.errors import DataError
+from data.sample import Sample, fingerprint_of
 from data.shards import Shard, expand
-from data.sources import Sample, TokenWindowsOptions, fingerprint_of
+from data.text.options import TokenWindowsOptions
 
 
 class TokenWindows:

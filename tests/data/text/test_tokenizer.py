@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import DataError
-from data.tokenizer import END_OF_TEXT, load_tokenizer, train_tokenizer
+from data.text.tokenizer import END_OF_TEXT, load_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

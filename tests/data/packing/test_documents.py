@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from configs.errors import DataError
-from data.documents import Document, documents
+from data.packing.documents import Document, documents
 
 
 def lines(*texts: str) -> bytes:

@@ -1,0 +1,1 @@
+"""Options of every audio transform. Free of heavy imports."""

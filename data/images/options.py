@@ -1,0 +1,1 @@
+"""Options of every image transform. Free of heavy imports."""

@@ -1,0 +1,1 @@
+"""Options of every table transform. Free of heavy imports."""
