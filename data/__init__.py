@@ -12,6 +12,10 @@ sizes arrive as plain numbers).
     data.shard_names   how shards are named in recipes
     data.shards        positioned reads from indexed tars
     data.sample        `Sample`, `Source`, `Transform`: the protocols
+    data.samples       the members of indexed shards, decoded
+    data.decoding      members -> fields, by extension
+    data.transforms    a source and the transforms applied to its samples
+    data.reading       samples by index; what happens to damaged ones
     data.sources       options of all sources, put together
     data.text          tokenizers and training sequences
     data.images        decoding and transforms of images
@@ -30,6 +34,7 @@ __all__ = [
     "ahead",
     "audio",
     "batches",
+    "decoding",
     "images",
     "index",
     "loader",
@@ -38,10 +43,13 @@ __all__ = [
     "packing",
     "permutation",
     "priors",
+    "reading",
     "sample",
+    "samples",
     "shard_names",
     "shards",
     "sources",
     "tables",
     "text",
+    "transforms",
 ]

@@ -12,9 +12,26 @@ from pydantic import Field, model_validator
 from configs.options import Kind, Options, Part, construct
 from data.priors.options import AnyPrior
 from data.sample import Source
+from data.shard_names import ShardNames
 from data.text.options import TokenWindowsOptions
+from data.transforms import AnyTransform, Transformed
 
-PlainSource = Annotated[TokenWindowsOptions | AnyPrior, Kind()]
+
+class SamplesOptions(Part):
+    """The samples of webdataset shards, decoded by the extensions of their members."""
+
+    kind: Literal["samples"] = "samples"
+    shards: ShardNames
+    "Shard names: paths, globs and braces, such as shards/photos/train-{000000..000031}.tar."
+    fields: dict[str, str] | None = None
+    "Field -> member, such as {image: jpg;png, label: cls, caption: json:caption, bytes: jpg:raw}. Null: every member."
+    transforms: list[AnyTransform] = Field(default_factory=list)
+    "Applied to each sample, in this order."
+
+    builds: ClassVar[str] = "data.samples:Samples"
+
+
+PlainSource = Annotated[TokenWindowsOptions | SamplesOptions | AnyPrior, Kind()]
 "Any source but a mixture."
 
 
@@ -67,7 +84,7 @@ class MixtureOptions(Part):
         return self
 
 
-AnySource = Annotated[TokenWindowsOptions | MixtureOptions | AnyPrior, Kind()]
+AnySource = Annotated[TokenWindowsOptions | SamplesOptions | MixtureOptions | AnyPrior, Kind()]
 
 
 class DataOptions(Options):
@@ -82,7 +99,11 @@ class DataOptions(Options):
     workers: int = Field(default=0, ge=0)
     "Loader processes per rank; 0 loads in a thread of the training process."
     prefetch: int = Field(default=8, gt=0)
-    "Steps loaded ahead. Lower it where a batch is so large that eight do not fit in memory."
+    "Steps loaded ahead, over all workers. Lower it where a batch is so large that eight do not fit in memory."
+    threads: int = Field(default=1, gt=0)
+    "Samples that one worker reads at the same time. Raise it where a read waits for a server."
+    bad_samples: int = Field(default=100, ge=0)
+    "Damaged samples that a rank may replace by a neighbour. Each is reported; one more stops the run."
 
 
 def plain_sources(options: AnySource) -> dict[str, Part]:
@@ -94,4 +115,6 @@ def plain_sources(options: AnySource) -> dict[str, Part]:
 
 def build_source(options: AnySource) -> Source:
     """The source that `options` describe."""
-    return cast(Source, construct(options))
+    source = cast(Source, construct(options))
+    transforms = getattr(options, "transforms", None)
+    return Transformed(source, transforms) if transforms else source

@@ -1,0 +1,105 @@
+"""The samples of webdataset shards, one by one, decoded by the extensions of their members.
+
+    kind: samples
+    shards: shards/photos/train-{000000..000031}.tar
+    fields: {image: jpg;png, label: cls, caption: json:caption}
+
+Any indexed tar will do, whoever wrote it. Without `fields` every member becomes a field (JSON left out), named
+as `data.decoding` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from configs.errors import DataError
+from data.decoding import decoder_of
+from data.sample import Sample, SampleError, fingerprint_of
+from data.shards import Shard, expand
+from data.sources import SamplesOptions
+
+
+@dataclass(frozen=True)
+class _Member:
+    """How one member of the samples of a shard becomes fields."""
+
+    extension: str
+    column: int
+    decode: Callable[[bytes], Sample]
+
+
+class Samples:
+    """A `Source` of the decoded members of indexed shards."""
+
+    def __init__(self, options: SamplesOptions) -> None:
+        self._options = options
+        self._shards = [Shard(path) for path in expand(options.shards)]
+        self._members = [self._members_of(shard) for shard in self._shards]
+        self._ends = np.cumsum([len(shard.index) for shard in self._shards], dtype=np.int64)
+        if not len(self):
+            raise DataError(f"{options.shards}: {len(self._shards)} shard(s) without a single sample.")
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: int) -> Sample:
+        shard, row, members = self._locate(index)
+        offsets, sizes = shard.index.offsets[row], shard.index.sizes[row]
+        sample: Sample = {}
+        for choices in members:
+            member = next((choice for choice in choices if offsets[choice.column] >= 0), None)
+            if member is None:
+                if self._options.fields is None:
+                    continue
+                raise self._error(shard, row, f"has no member {' or '.join(item.extension for item in choices)}")
+            content = shard.read(int(offsets[member.column]), int(sizes[member.column]))
+            try:
+                sample.update(member.decode(content))
+            except ValueError as error:
+                raise self._error(shard, row, f"{member.extension}: {error}") from None
+        return sample
+
+    @property
+    def fingerprint(self) -> int:
+        """A hash of the shards' content and of the fields chosen."""
+        hashes = [bytes.fromhex(shard.index.shard_sha256) for shard in self._shards]
+        return fingerprint_of(b"".join([repr(sorted((self._options.fields or {}).items())).encode(), *hashes]))
+
+    def name(self, index: int) -> str:
+        """Where the sample at `index` comes from: SHARD, sample KEY."""
+        shard, row, _ = self._locate(index)
+        return f"{shard.index.shard_path}, sample '{shard.index.key(row)}'"
+
+    def _locate(self, index: int) -> tuple[Shard, int, list[tuple[_Member, ...]]]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        number = int(self._ends.searchsorted(index, side="right"))
+        return self._shards[number], index - (int(self._ends[number - 1]) if number else 0), self._members[number]
+
+    def _members_of(self, shard: Shard) -> list[tuple[_Member, ...]]:
+        """The members to decode, and for each field the alternatives that this shard has."""
+        there = shard.index.members
+        if self._options.fields is None:
+            chosen = [(name, name) for name in there if not name.endswith("json")]
+            return [(_Member(name, there.index(name), decoder_of(None, name)),) for _, name in chosen]
+        members = []
+        for field, described in self._options.fields.items():
+            extensions, _, how = described.partition(":")
+            choices = tuple(
+                _Member(extension, there.index(extension), decoder_of(field, extension, how))
+                for extension in extensions.split(";")
+                if extension in there
+            )
+            if not choices:
+                raise DataError(
+                    f"{shard.index.shard_path}: no sample has a member {extensions.replace(';', ' or ')} for the field "
+                    f"'{field}'; its members are {', '.join(there) or 'none'}. Correct the key 'fields'."
+                )
+            members.append(choices)
+        return members
+
+    def _error(self, shard: Shard, row: int, reason: str) -> SampleError:
+        return SampleError(f"{shard.index.shard_path}, sample '{shard.index.key(row)}': {reason}")
