@@ -16,6 +16,8 @@ sizes arrive as plain numbers).
     data.decoding      members -> fields, by extension
     data.transforms    a source and the transforms applied to its samples
     data.reading       samples by index; what happens to damaged ones
+    data.statistics    what shards hold, from their indexes
+    data.describe      samples as text for people
     data.sources       options of all sources, put together
     data.text          tokenizers and training sequences
     data.images        decoding and transforms of images
@@ -35,6 +37,7 @@ __all__ = [
     "audio",
     "batches",
     "decoding",
+    "describe",
     "images",
     "index",
     "loader",
@@ -49,6 +52,7 @@ __all__ = [
     "shard_names",
     "shards",
     "sources",
+    "statistics",
     "tables",
     "text",
     "transforms",

@@ -5,11 +5,13 @@ Each modality keeps its options in its own `options.py` (free of heavy imports);
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from configs.options import Kind, Options, Part, construct
+from configs.errors import ConfigError
+from configs.options import Kind, Options, Part, construct, validate
+from configs.recipe import load_tree
 from data.priors.options import AnyPrior
 from data.sample import Source
 from data.shard_names import ShardNames
@@ -118,3 +120,22 @@ def build_source(options: AnySource) -> Source:
     source = cast(Source, construct(options))
     transforms = getattr(options, "transforms", None)
     return Transformed(source, transforms) if transforms else source
+
+
+class _Described(Options):
+    source: AnySource
+
+
+def source_at(path: str, key: str) -> AnySource:
+    """The options of the source at `key` ("data.train") of a YAML file; an empty key is the whole file.
+
+    Raises:
+        ConfigError: when the file or the key is missing, or is no source.
+    """
+    tree: Any = load_tree(path)
+    for part in key.split(".") if key else []:
+        if not isinstance(tree, dict) or part not in tree:
+            raise ConfigError(f"{path}: has no key '{key}'.")
+        tree = tree[part]
+    described = validate(_Described, {"source": tree}, f"{path}{f', {key}' if key else ''}")
+    return cast(_Described, described).source
