@@ -223,12 +223,24 @@ class _RowSampler:
 
 
 def _group(micro_batches: Iterator[_MicroBatch], size: int) -> Iterator[StepBatch]:
-    while group := list(itertools.islice(micro_batches, size)):
+    while group := _take(micro_batches, size):
         for item in group:
             if item.error is not None:
                 raise item.error
         digest = sum(item.digest for item in group) % 2**64
         yield StepBatch([item.batch for item in group], digest, [bad for item in group for bad in item.bad])
+
+
+def _take(micro_batches: Iterator[_MicroBatch], size: int) -> list[_MicroBatch]:
+    try:
+        return list(itertools.islice(micro_batches, size))
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            f"{error}. A loader process that is killed has most often run out of memory: lower data.workers or "
+            "data.prefetch. Too little shared memory (/dev/shm) looks the same."
+        ) from None
 
 
 def _identity(item: T) -> T:
