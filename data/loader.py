@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -96,6 +97,26 @@ class TrainLoader:
     def close(self) -> None:
         """Stop loading ahead."""
         self._steps.close()
+
+
+@contextmanager
+def lost_workers_explained() -> Iterator[None]:
+    """Turn torch's error at a lost loader process, which may be raised anywhere in the main thread, into ours.
+
+    Raises:
+        DataError: saying what may have happened.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        explained = DataError(
+            f"{error} A loader process that is killed has most often run out of memory: lower data.workers or "
+            "data.prefetch. Too little shared memory (/dev/shm) looks the same."
+        )
+        explained.is_everywhere = False
+        raise explained from None
 
 
 def order_of(source: Source, seed: int, global_rows: int) -> SampleOrder:
@@ -223,24 +244,12 @@ class _RowSampler:
 
 
 def _group(micro_batches: Iterator[_MicroBatch], size: int) -> Iterator[StepBatch]:
-    while group := _take(micro_batches, size):
+    while group := list(itertools.islice(micro_batches, size)):
         for item in group:
             if item.error is not None:
                 raise item.error
         digest = sum(item.digest for item in group) % 2**64
         yield StepBatch([item.batch for item in group], digest, [bad for item in group for bad in item.bad])
-
-
-def _take(micro_batches: Iterator[_MicroBatch], size: int) -> list[_MicroBatch]:
-    try:
-        return list(itertools.islice(micro_batches, size))
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise DataError(
-            f"{error}. A loader process that is killed has most often run out of memory: lower data.workers or "
-            "data.prefetch. Too little shared memory (/dev/shm) looks the same."
-        ) from None
 
 
 def _identity(item: T) -> T:

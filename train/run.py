@@ -14,7 +14,7 @@ import torch.utils.deterministic
 
 from configs.errors import ConfigError, DataError, UserError
 from data.batches import BatchPlan
-from data.loader import TrainLoader
+from data.loader import TrainLoader, lost_workers_explained
 from data.sample import Source
 from data.sources import build_source, plain_sources
 from data.text.tokenizer import load_tokenizer
@@ -72,7 +72,8 @@ def run(recipe: Recipe, world: World) -> None:
         probes = {name: (options, build_probe(options, context)) for name, options in recipe.probes.items()}
         save = functools.partial(_save, checkpoints, engine, recipe, source.fingerprint)
         bad_samples = BadSampleLog(folder.path / "bad_samples", world.rank)
-        Loop(recipe, world, engine, loader, probes, save, bad_samples, log).run(position)
+        with lost_workers_explained():
+            Loop(recipe, world, engine, loader, probes, save, bad_samples, log).run(position)
     if world.is_main:
         _print_end(recipe, folder)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from configs.errors import DataError
 from data.batches import BatchOptions, BatchPlan
-from data.loader import StepBatch, TrainLoader, collate, evaluation_batches
+from data.loader import StepBatch, TrainLoader, collate, evaluation_batches, lost_workers_explained
 from data.order import Order
 from data.sample import Sample, SampleError
 from data.text.options import TokenWindowsOptions
@@ -163,9 +163,10 @@ def test_a_killed_worker_is_an_error_and_not_a_hang() -> None:
     next(loading)
 
     def kill_one_and_go_on() -> None:
-        multiprocessing.active_children()[0].kill()
-        for _ in loading:
-            pass
+        with lost_workers_explained():
+            multiprocessing.active_children()[0].kill()
+            for _ in loading:
+                pass
 
     with pytest.raises(DataError, match=r"DataLoader worker .* A loader process that is killed"):
         kill_one_and_go_on()
