@@ -10,6 +10,7 @@ as `data.decoding` says.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,28 +39,32 @@ class Samples:
         self._options = options
         self._shards = [Shard(path) for path in expand(options.shards)]
         self._members = [self._members_of(shard) for shard in self._shards]
-        self._ends = np.cumsum([len(shard.index) for shard in self._shards], dtype=np.int64)
+        # A list: bisecting one is several times faster than numpy for a single index.
+        self._ends = np.cumsum([len(shard.index) for shard in self._shards], dtype=np.int64).tolist()
         if not len(self):
             raise DataError(f"{options.shards}: {len(self._shards)} shard(s) without a single sample.")
 
     def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> Sample:
-        shard, row, members = self._locate(index)
-        offsets, sizes = shard.index.offsets[row], shard.index.sizes[row]
+        shard, row, fields = self._locate(index)
+        offsets, sizes = shard.index.offsets, shard.index.sizes
         sample: Sample = {}
-        for choices in members:
-            member = next((choice for choice in choices if offsets[choice.column] >= 0), None)
-            if member is None:
-                if self._options.fields is None:
-                    continue
-                raise self._error(shard, row, f"has no member {' or '.join(item.extension for item in choices)}")
-            content = shard.read(int(offsets[member.column]), int(sizes[member.column]))
-            try:
-                sample.update(member.decode(content))
-            except ValueError as error:
-                raise self._error(shard, row, f"{member.extension}: {error}") from None
+        for choices in fields:
+            for member in choices:
+                offset = offsets.item(row, member.column)
+                if offset >= 0:
+                    content = shard.read(offset, sizes.item(row, member.column))
+                    try:
+                        sample.update(member.decode(content))
+                    except ValueError as error:
+                        raise self._error(shard, row, f"{member.extension}: {error}") from None
+                    break
+            else:
+                if self._options.fields is not None:
+                    names = " or ".join(item.extension for item in choices)
+                    raise self._error(shard, row, f"has no member {names}")
         return sample
 
     @property
@@ -76,8 +81,8 @@ class Samples:
     def _locate(self, index: int) -> tuple[Shard, int, list[tuple[_Member, ...]]]:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        number = int(self._ends.searchsorted(index, side="right"))
-        return self._shards[number], index - (int(self._ends[number - 1]) if number else 0), self._members[number]
+        number = bisect_right(self._ends, index)
+        return self._shards[number], index - (self._ends[number - 1] if number else 0), self._members[number]
 
     def _members_of(self, shard: Shard) -> list[tuple[_Member, ...]]:
         """The members to decode, and for each field the alternatives that this shard has."""
