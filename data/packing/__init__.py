@@ -7,6 +7,8 @@ knows nothing about shards, the driver nothing about modalities.
     data.packing.driver      splits, shards, index, restart
     data.packing.encoding    worker processes that encode
     data.packing.packages    corpora that are packages of public registries
+    data.packing.registries  fetching from apt, the Python package index, npm
+    data.packing.archives    unpacking what was fetched
     data.packing.options     options of every packer
     data.packing.kinds       all kinds of corpora
     data.packing.documents   where text comes from: the standard library, folders, JSON lines
@@ -15,6 +17,7 @@ knows nothing about shards, the driver nothing about modalities.
 """
 
 __all__ = [
+    "archives",
     "documents",
     "driver",
     "encoding",
@@ -22,6 +25,7 @@ __all__ = [
     "options",
     "packages",
     "record",
+    "registries",
     "source",
     "source_options",
     "text",

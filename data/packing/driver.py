@@ -96,7 +96,7 @@ def survey(options: PackOptions) -> dict[str, JsonValue]:
 
 
 def _packer(options: PackOptions) -> Packer[Any]:
-    return cast(Packer[Any], construct(options, str(located(options.corpus))))
+    return cast(Packer[Any], construct(options, located(options.corpus)))
 
 
 def _already_packed(options: PackOptions, output: Path) -> dict[str, Any] | None:
