@@ -11,6 +11,7 @@ from pydantic import Field
 
 from configs.errors import DataError
 from configs.options import Kind, Part, construct
+from data.images.options import AnyImageTransform
 from data.sample import RandomSource, Sample, SampleError, Source, Transform, fingerprint_of
 
 
@@ -24,7 +25,7 @@ class KeepOptions(Part):
     builds: ClassVar[str] = "data.transforms:Keep"
 
 
-AnyTransform = Annotated[KeepOptions, Kind()]
+AnyTransform = Annotated[KeepOptions | AnyImageTransform, Kind()]
 "Any transform of a sample."
 
 
