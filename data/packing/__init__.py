@@ -7,6 +7,10 @@ knows nothing about shards, the driver nothing about modalities.
     data.packing.options     options of every packer
     data.packing.documents   where text comes from: the standard library, folders, JSON lines
     data.packing.text        documents -> tokens
+    data.packing.tables_options  options of the three packers below
+    data.packing.tables      tables -> chunks of rows and a schema
+    data.packing.series      sets of time series -> one sample per series
+    data.packing.arrays      numeric arrays side by side -> one sample per entry
 """
 
-__all__ = ["documents", "options", "record", "text"]
+__all__ = ["arrays", "documents", "options", "record", "series", "tables", "tables_options", "text"]
