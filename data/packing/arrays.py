@@ -91,8 +91,8 @@ class ArrayPacker:
                 raise DataError(f"{option}: {self._location} has no array '{name}'; {nearest(name, arrays)}")
             if name is not None and (arrays[name].ndim != 1 or arrays[name].dtype.kind not in "iu"):
                 raise DataError(
-                    f"{option}: '{name}' is {arrays[name].dtype} {list(arrays[name].shape)}; expected one whole number "
-                    "per sample, [samples]."
+                    f"{option}: '{name}' of {self._location} is {arrays[name].dtype} {list(arrays[name].shape)}; "
+                    "expected one whole number per sample, [samples]."
                 )
         if set(arrays) <= {self.options.labels, self.options.groups}:
             raise DataError(f"{self._location}: no array is left to pack beside labels and groups.")

@@ -5,7 +5,7 @@
     target.npy  [] float32, in place of a class, for regression
     json        {"file": ..., "series": its name, "label": the name of its class}
 
-Series of *_TRAIN.ts are for training and those of *_TEST.ts for validation, where a folder has both.
+Of a folder with .ts files only those are read. Series of *_TRAIN.ts are for training and those of *_TEST.ts for validation, where a folder has both.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ class SeriesPacker:
         if self._location.is_file() and self._location.name.endswith(suffixes):
             return [self._location]
         paths = sorted(path for path in self._location.rglob("*") if path.is_file() and path.name.endswith(suffixes))
+        # Collections hold the same series in other formats too.
+        paths = [path for path in paths if path.suffix == ".ts"] or paths
         problems = sorted({_problem(path) for path in paths if path.suffix == ".ts"})
         if self.options.problem is not None:
             paths = [path for path in paths if _problem(path) == self.options.problem]
