@@ -5,7 +5,8 @@
     target.npy  [] float32, in place of a class, for regression
     json        {"file": ..., "series": its name, "label": the name of its class}
 
-Of a folder with .ts files only those are read. Series of *_TRAIN.ts are for training and those of *_TEST.ts for validation, where a folder has both.
+Of a folder with .ts files only those are read. Series of *_TRAIN.ts are for training and those of *_TEST.ts for
+validation, where a folder has both.
 """
 
 from __future__ import annotations

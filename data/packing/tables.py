@@ -12,6 +12,7 @@ when it is first needed, and goes along to worker processes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,11 +49,9 @@ class _Table:
     files: list[TableFile]
     places: list[list[Place]]
     "Of each file."
+    first_rows: list[int]
+    "Rows of the table before each file."
     schema: TableSchema
-
-    def first_row(self, file: int) -> int:
-        """Rows of the table before this file."""
-        return sum(place.num_rows for places in self.places[:file] for place in places)
 
 
 class TablePacker:
@@ -68,7 +67,7 @@ class TablePacker:
             for number, file in enumerate(table.files):
                 for window in self._windows(file, table.places[number]):
                     place, side = window.place, f":{window.side}" if window.side else ""
-                    first = table.first_row(number) + place.first_row
+                    first = table.first_rows[number] + place.first_row
                     title = f"{name}{side}:{first}+{window.skip}" if side else f"{name}:{first}"
                     yield Item(title, title, TableChunk(name, number, window), window.side)
 
@@ -78,7 +77,7 @@ class TablePacker:
         table, window = self._tables[chunk.table], chunk.window
         file = table.files[chunk.file]
         rows = file.read(window.place, self._needed(table.schema))
-        first, where = table.first_row(chunk.file) + window.place.first_row, f"{file.path} ({item.name})"
+        first, where = table.first_rows[chunk.file] + window.place.first_row, f"{file.path} ({item.name})"
         if window.side is not None:
             of_side = is_validation(rows, self.options, where) == (window.side == "validation")
             chosen = np.flatnonzero(of_side)[window.skip : window.skip + window.take]
@@ -112,7 +111,8 @@ class TablePacker:
             if not files:
                 raise DataError(f"{self._location}: table '{name}' has no rows.")
             schema = survey(list(zip(files, places, strict=True)), self._columns(name, files), self.options)
-            tables[name] = _Table(files, places, schema)
+            sizes = [sum(place.num_rows for place in found) for found in places]
+            tables[name] = _Table(files, places, [0, *itertools.accumulate(sizes)], schema)
         return tables
 
     def _open(self) -> dict[str, list[TableFile]]:

@@ -65,7 +65,50 @@ def open_table(path: Path, delimiter: str | None, names: list[str] | None) -> Ta
     twice = sorted({name for name in file.columns if file.columns.count(name) > 1})
     if twice:
         raise DataError(f"{path}: two columns are called '{twice[0]}'. Rename one.")
-    return file
+    return Overlapping(file)
+
+
+class Overlapping:
+    """A file of which places may begin before the last one ended, as windows of one side of a split do.
+
+    The rows read last are kept, so that this is not going back: in compressed text it would mean starting again.
+    """
+
+    def __init__(self, file: TableFile) -> None:
+        self._file = file
+        self._last: tuple[Place, list[str], Any] | None = None
+        self.path, self.columns, self.types = file.path, file.columns, file.types
+
+    def places(self, rows: int) -> Iterator[Place]:
+        """See `TableFile`."""
+        return self._file.places(rows)
+
+    def read(self, place: Place, columns: Sequence[str]) -> pyarrow.Table:
+        """See `TableFile`."""
+        kept = self._kept(place, list(columns))
+        if kept is None:
+            table = self._file.read(place, columns)
+        else:
+            rest = place.after(kept.num_rows, self._end())
+            table = pyarrow.concat_tables([kept, self._file.read(rest, columns)]) if rest.num_rows else kept
+        self._last = (place, list(columns), table)
+        return table
+
+    def _kept(self, place: Place, columns: list[str]) -> Any:
+        """The rows kept that `place` begins with; None where it does not begin inside the last place."""
+        if self._last is None:
+            return None
+        last, read, table = self._last
+        skipped = place.first_row - last.first_row
+        is_inside = 0 < skipped < last.num_rows and place.num_rows >= last.num_rows - skipped
+        return table.slice(skipped) if is_inside and read == columns else None
+
+    def _end(self) -> int:
+        assert self._last is not None
+        return self._last[0].start + self._last[0].size
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_last": None}
 
 
 class TextFile:

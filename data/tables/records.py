@@ -42,6 +42,10 @@ class Place:
         rows = last.first_row + last.num_rows - self.first_row
         return Place(self.first_row, rows, self.start, last.start + last.size - self.start)
 
+    def after(self, rows: int, byte: int) -> Place:
+        """What follows the first `rows` rows, which end before `byte`."""
+        return Place(self.first_row + rows, self.num_rows - rows, byte, self.start + self.size - byte)
+
 
 def open_text(path: Path) -> IO[bytes]:
     """The bytes of a plain, .gz or .zip file. Seekable: compressed ones go forward by reading, back by starting again.

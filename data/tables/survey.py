@@ -21,7 +21,7 @@ from data.tables.files import TableFile
 from data.tables.records import Place
 from data.tables.schema import Column, TableSchema
 
-_ROWS_AT_ONCE = 65536
+_CELLS_AT_ONCE = 1 << 20
 _MAX_DISTINCT = 2_000_000
 
 
@@ -93,7 +93,7 @@ def _type_seen(look: Look, categorical_ints: int) -> ColumnType:
 def _blocks(files: Sequence[tuple[TableFile, list[Place]]], columns: list[str]) -> Iterator[pyarrow.Table]:
     """The rows of a table, many at a time."""
     for file, places in files:
-        at_once = max(1, _ROWS_AT_ONCE // places[0].num_rows) if places else 1
+        at_once = max(1, _CELLS_AT_ONCE // (len(columns) * places[0].num_rows))
         for first in range(0, len(places), at_once):
             some = places[first : first + at_once]
             yield file.read(some[0].to(some[-1]), columns)

@@ -26,6 +26,8 @@ from data.packing.record import Item, Record
 from data.packing.tables import TablePacker
 from data.packing.tables_options import TablePackOptions
 from data.sample import SampleError
+from data.tables.files import ParquetFile, TextFile
+from data.tables.records import Place
 from data.tables.schema import Schema, TableSchema
 
 PEOPLE = """name,age,zip,born,smokes,score
@@ -130,7 +132,7 @@ def test_the_schema_says_frequencies_moments_and_gaps(tmp_path: Path) -> None:
 def test_moments_do_not_depend_on_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = 1e6 + np.random.default_rng(0).standard_normal(500)
     (tmp_path / "t.csv").write_text("x\n" + "".join(f"{value}\n" for value in values))
-    monkeypatch.setattr("data.tables.survey._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("data.tables.survey._CELLS_AT_ONCE", 7)
     _, _, _, schema = packed(tmp_path / "t.csv", rows_per_sample=7)
     (column,) = schema.tables["t"].columns
     assert column.mean == pytest.approx(values.mean(), rel=1e-12)
@@ -310,6 +312,29 @@ def test_groups_stay_on_one_side_and_every_row_is_packed_once(
         lengths = [record.length for item, record in zip(items, records, strict=True) if item.split == side]
         assert all(length == rows for length in lengths[:-1])
     assert len({item.name for item in items}) == len(items)
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.parquet"])
+def test_rows_of_one_side_are_read_without_going_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    frame = pandas.DataFrame({"g": [f"g{number % 13}" for number in range(200)], "x": range(200)})
+    frame.to_parquet(tmp_path / name) if name == "t.parquet" else frame.to_csv(tmp_path / name, index=False)
+    packer = packer_of(tmp_path / name, rows_per_sample=9, group_column="g", validation=0.4)
+    items = list(packer.items())
+    reader = ParquetFile if name == "t.parquet" else TextFile
+    rows: list[int] = []
+
+    def read(self: Any, place: Place, columns: list[str], plainly: Any = reader.read) -> Any:
+        rows.extend(range(place.first_row, place.first_row + place.num_rows))
+        return plainly(self, place, columns)
+
+    monkeypatch.setattr(reader, "read", read)
+    for side in ("train", "validation"):
+        rows.clear()
+        packed_rows = sum(packer.encode(item).length for item in items if item.split == side)
+        assert rows == list(range(rows[0], rows[-1] + 1))
+        assert packed_rows < len(rows) <= 200
 
 
 def test_a_column_says_the_split(tmp_path: Path) -> None:
