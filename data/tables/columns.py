@@ -36,7 +36,7 @@ class Look:
         self._whole: set[int] = set()
 
     def see(self, values: pyarrow.Array, count_to: int) -> None:
-        """More values; different whole numbers are counted up to `count_to`, then no more."""
+        """More values; different whole numbers are counted up to `count_to`, then no more (0: not at all)."""
         values = values.drop_null()
         if not len(values):
             return
@@ -51,8 +51,9 @@ class Look:
             self._count(numbers[np.isfinite(numbers)], count_to)
 
     def _count(self, numbers: Floats, count_to: int) -> None:
-        self.is_whole = self.is_whole and bool((numbers == np.round(numbers)).all())
-        if self.is_whole and len(self._whole) <= count_to:
+        # Beyond 2^53 floats cannot tell whole numbers apart.
+        self.is_whole = self.is_whole and bool(((numbers == np.round(numbers)) & (np.abs(numbers) < 2**53)).all())
+        if self.is_whole and 0 < count_to and len(self._whole) <= count_to:
             self._whole.update(np.unique(numbers).astype(np.int64).tolist())
 
     def num_whole(self) -> int | None:

@@ -38,6 +38,12 @@ def survey(
     described: list[Column] = []
     for name, kind in types.items():
         described += collected[name].describe(name, kind, options)
+    names = [column.name for column in described]
+    for column in described:
+        if names.count(column.name) > 1:
+            raise DataError(
+                f"{files[0][0].path}: has a column '{column.name}', which datetime_parts adds. Exclude one."
+            )
     rows = sum(place.num_rows for _, places in files for place in places)
     target = options.target if options.target in types else None
     return TableSchema(rows=rows, columns=described, target=target)

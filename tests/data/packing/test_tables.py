@@ -366,6 +366,7 @@ def test_a_column_says_the_split(tmp_path: Path) -> None:
         (b"a,b\n1,x\n", {"exclude": ["a"], "target": "a"}, "is left out"),
         (b"a,b\n1,x\n", {"group_column": "c"}, "no column 'c' to split by"),
         (b"a,b\n1,x\n", {"names": ["one"]}, "1 names given"),
+        (b"t,t.day\n2020-01-01,1\n", {"datetime_parts": ["day"]}, "which datetime_parts adds"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(
