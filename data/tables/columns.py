@@ -53,7 +53,7 @@ class Look:
     def _count(self, numbers: Floats, count_to: int) -> None:
         # Beyond 2^53 floats cannot tell whole numbers apart.
         self.is_whole = self.is_whole and bool(((numbers == np.round(numbers)) & (np.abs(numbers) < 2**53)).all())
-        if self.is_whole and 0 < count_to and len(self._whole) <= count_to:
+        if self.is_whole and count_to > 0 and len(self._whole) <= count_to:
             self._whole.update(np.unique(numbers).astype(np.int64).tolist())
 
     def num_whole(self) -> int | None:
