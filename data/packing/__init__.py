@@ -9,6 +9,7 @@ knows nothing about shards, the driver nothing about modalities.
     data.packing.packages            corpora that are packages of public registries
     data.packing.registries          fetching from apt, the Python package index, npm
     data.packing.archives            unpacking what was fetched
+    data.packing.split               on which side of the train/validation split an example falls
     data.packing.options             options of every packer
     data.packing.kinds               all kinds of corpora
     data.packing.documents           where text comes from: the standard library, folders, JSON lines
@@ -21,10 +22,15 @@ knows nothing about shards, the driver nothing about modalities.
     data.packing.image_arrays        rows of arrays as images
     data.packing.image_array_files   the files that hold them: idx, .npz, .npy, .csv
     data.packing.image_font          colour bitmap fonts
+    data.packing.tables_options      options of the three packers below
+    data.packing.tables              tables -> chunks of rows and a schema
+    data.packing.series              sets of time series -> one sample per series
+    data.packing.arrays              numeric arrays side by side -> one sample per entry
 """
 
 __all__ = [
     "archives",
+    "arrays",
     "documents",
     "driver",
     "encoding",
@@ -40,8 +46,12 @@ __all__ = [
     "packages",
     "record",
     "registries",
+    "series",
     "source",
     "source_options",
+    "split",
+    "tables",
+    "tables_options",
     "text",
     "text_options",
 ]
