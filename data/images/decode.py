@@ -67,6 +67,13 @@ def open_image(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return image
 
 
+def over_white(image: Image.Image) -> Image.Image:
+    """The image without transparency; one that has none (whose mode is not RGBA) as it is."""
+    if image.mode != "RGBA":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
 def _turn_upright(image: Image.Image) -> None:
     """Apply the EXIF orientation. EXIF that cannot be read counts as none, as it does for browsers."""
     with contextlib.suppress(Exception):
@@ -92,14 +99,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _converted(image: Image.Image, mode: Mode) -> Image.Image:
     if mode == "unchanged":
         return image
-    if image.mode == "RGBA":
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB" if mode == "rgb" else "L")
+    return over_white(image).convert("RGB" if mode == "rgb" else "L")
 
 
 def _reason(error: Exception) -> str:
     """One line, without the address of the buffer that Pillow puts into it."""
     if isinstance(error, OSError) and "cannot identify image file" in str(error):
-        return "none of JPEG, PNG, WebP, BMP, GIF, TIFF"
+        return "none of the JPEG, PNG, WebP, BMP, GIF and TIFF files that Pillow reads"
     return (str(error) or type(error).__name__).splitlines()[0]

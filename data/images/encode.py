@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from data.images.decode import Pixels
+from data.images.decode import Pixels, over_white
 
 Format = Literal["jpg", "png", "webp"]
 
@@ -19,11 +19,13 @@ def encode_image(pixels_HWC: Pixels, image_format: Format, *, quality: int = 95)
     """The file of an image. The same pixels and the same Pillow give the same bytes.
 
     Args:
-        pixels_HWC: [H, W, C] uint8, C in (1, 3, 4); 4 not for jpg, which has no transparency.
+        pixels_HWC: [H, W, C] uint8, C in (1, 3, 4). For jpg, transparency is laid over white.
         image_format: png is lossless.
         quality: of jpg and webp, 1 to 100.
     """
     image = Image.fromarray(pixels_HWC[:, :, 0] if pixels_HWC.shape[2] == 1 else pixels_HWC)
+    if image_format == "jpg":
+        image = over_white(image)
     stream = io.BytesIO()
     options = {} if image_format == "png" else {"quality": quality}
     image.save(stream, format=_PILLOW_NAMES[image_format], **options)

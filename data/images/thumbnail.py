@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from data.images.decode import Pixels
+from data.images.decode import Pixels, over_white
 
 _DARK_TO_BRIGHT = " .:-=+*#%@"
 _UPPER_HALF_BLOCK = "\u2580"
@@ -42,8 +42,6 @@ def plain_thumbnail(image_HWC: Pixels, width: int) -> str:
 def _scaled(image_HWC: Pixels, width: int, height_factor: float) -> Pixels:
     """[height, width, 3], where one row stands for `1 / height_factor` pixels of the proportions kept."""
     channels = image_HWC.shape[2]
-    image = Image.fromarray(image_HWC[:, :, 0] if channels == 1 else image_HWC)
-    if channels == 4:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = over_white(Image.fromarray(image_HWC[:, :, 0] if channels == 1 else image_HWC))
     height = max(1, round(image.height / image.width * width * height_factor))
     return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BOX))

@@ -126,8 +126,8 @@ def test_the_first_frame_of_an_animation() -> None:
     ("content", "reason"),
     [
         (b"", "an empty file"),
-        (b"not an image at all\n", "none of JPEG, PNG, WebP, BMP, GIF, TIFF"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "none of JPEG"),
+        (b"not an image at all\n", "none of the JPEG, PNG, WebP, BMP, GIF and TIFF files"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "none of the JPEG"),
         (b"\x89PNG\r\n\x1a\n", "not an image"),
     ],
 )
