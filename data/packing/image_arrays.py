@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,8 +96,8 @@ def array_part(images: NDArray[np.generic], labels: NDArray[np.generic] | None, 
         raise DataError(
             f"{where}: labels of shape {list(labels.shape)} for {len(images)} images, expected one for each."
         )
-    numbers = labels.reshape(-1)
-    if numbers.dtype.kind not in "buif" or not (np.isfinite(numbers).all() and (numbers == np.round(numbers)).all()):
+    numbers: NDArray[Any] = labels.reshape(-1)
+    if numbers.dtype.kind not in "buif" or not np.all(np.isfinite(numbers) & (numbers == np.round(numbers))):
         raise DataError(f"{where}: labels of type {labels.dtype}, expected whole numbers.")
     return ArrayPart(images, numbers.astype(np.int64))
 

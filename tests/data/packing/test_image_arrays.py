@@ -150,7 +150,7 @@ def test_nothing_is_unpickled(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     objects = np.array([Trap()], dtype=object)
     np.save(path, objects, allow_pickle=True) if name.endswith("npy") else np.savez(path, images=objects)
-    with pytest.raises(DataError, match="allow_pickle=False|Python objects"):
+    with pytest.raises(DataError, match=r"allow_pickle=False|Python objects"):
         packed(path)
     path.write_bytes(pickle.dumps(Trap()))
     with pytest.raises(DataError, match="cannot be read as"):
