@@ -45,8 +45,9 @@ def to_tensor(sample: Sample, name: str) -> Tensor:
         raise SampleError(f"field '{name}': missing; the sample has {', '.join(sample)}")
     image = sample[name]
     if image.ndim == 3 and image.size and image.dtype in (np.uint8, np.float32):
-        # torch warns of arrays that cannot be written to.
-        tensor = torch.from_numpy(image if image.flags.writeable else image.copy())
+        # torch warns of arrays that cannot be written to, and takes none that runs backwards.
+        usable = image.flags.writeable and min(image.strides) >= 0
+        tensor = torch.from_numpy(image if usable else image.copy())
         return tensor.permute(2, 0, 1) if image.dtype == np.uint8 else tensor
     raise SampleError(
         f"field '{name}': {image.dtype} of shape {list(image.shape)}, "

@@ -93,6 +93,13 @@ def test_another_field_can_be_named(kind: str, transform: Callable[..., Transfor
     assert np.array_equal(sample["left"], plain["image"])
 
 
+def test_arrays_of_any_layout_in_memory_are_taken(transform: Callable[..., Transform], photo: np.ndarray) -> None:
+    made = transform(kind="resize", size=[20, 30])
+    expected = made({"image": photo}, np.random.default_rng(0))["image"]
+    for layout in (photo[::-1].copy()[::-1], photo.copy(order="F"), np.repeat(photo, 2, axis=1)[:, ::2]):
+        assert np.array_equal(made({"image": layout}, np.random.default_rng(0))["image"], expected)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
