@@ -1,6 +1,6 @@
 """Sets of time series -> one sample per series: `polytrain pack series`.
 
-    npy         [T, channels] float32, NaN is missing
+    series.npy  [T, channels] float32, NaN is missing
     cls         the number of its class in `classes` of corpus.json
     target.npy  [] float32, in place of a class, for regression
     json        {"file": ..., "series": its name, "label": the name of its class}
