@@ -35,7 +35,7 @@ def decoder_of(field: str | None, extension: str, how: str = "") -> Decoder:
     Args:
         field: the name of the field, or None for the usual one.
         extension: as webdataset splits names: everything after the first dot, in lower case.
-        how: "" by extension, "raw", the mode of an image ("gray"), or the key of a value in a JSON member ("box.width").
+        how: "" by extension, "raw", the mode of an image ("gray"), or a key of a JSON member ("box.width").
 
     Raises:
         DataError: when there is no decoder. (Decoders raise ValueError on bytes that are not what they should be.)

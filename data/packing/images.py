@@ -30,21 +30,13 @@ from data.packing.image_corpus import ImageCorpus
 from data.packing.image_folder import ImageFolder
 from data.packing.image_font import BitmapFont
 from data.packing.images_options import ImagePackOptions
-<<<<<<< HEAD
 from data.packing.record import Item, Packer, Record
-=======
-from data.packing.record import Item, Record
->>>>>>> images
 from data.sample import SampleError
 
 _MEMBERS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "GIF": "gif", "TIFF": "tiff"}
 
 
-<<<<<<< HEAD
 class ImagePacker(Packer[Any]):
-=======
-class ImagePacker:
->>>>>>> images
     """A corpus of images."""
 
     def __init__(self, options: ImagePackOptions, location: Path) -> None:
@@ -71,13 +63,6 @@ class ImagePacker:
             raise SampleError(f"{self._corpus.where(item.content)}: {error}") from None
         return Record({extension: content, **raw.members})
 
-<<<<<<< HEAD
-=======
-    def files(self) -> Mapping[str, bytes]:
-        """None."""
-        return {}
-
->>>>>>> images
     def facts(self) -> Mapping[str, JsonValue]:
         """`class_names` in the order of their numbers, or `classes` that occur; `left_out` parts."""
         return self._corpus.facts()
