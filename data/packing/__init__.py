@@ -7,6 +7,9 @@ knows nothing about shards, the driver nothing about modalities.
     data.packing.options     options of every packer
     data.packing.documents   where text comes from: the standard library, folders, JSON lines
     data.packing.text        documents -> tokens
+    data.packing.audio       folders of recordings
+    data.packing.audio_options
+    data.packing.transcripts  what is said in recordings: sidecars, lists, tables
 """
 
-__all__ = ["documents", "options", "record", "text"]
+__all__ = ["audio", "audio_options", "documents", "options", "record", "text", "transcripts"]
