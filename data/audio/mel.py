@@ -77,7 +77,7 @@ class LogMel:
         frames: FloatArray = sliding_window_view(waveform, self._options.window)[:: self._options.hop]
         frames = frames - frames.mean(axis=1, keepdims=True)
         before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
-        return frames - _PREEMPHASIS * before
+        return np.subtract(frames, _PREEMPHASIS * before, dtype=np.float32)
 
     def _energy(self, frames: FloatArray) -> FloatArray:
         """[T, window] -> [T, n_fft / 2 + 1]. Where in the transform a window stands changes the phase only."""
