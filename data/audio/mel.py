@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from torch import Tensor
 
 from data.audio.fields import FloatArray, num_real, scalar, waveform_of
 from data.audio.options import LogMelOptions
@@ -20,7 +21,7 @@ _LEAST_ENERGY_KALDI = np.finfo(np.float32).eps
 
 
 class LogMel:
-    """A `Transform` that replaces `waveform` by `spectrogram`: numpy computes, torchaudio knows the mel scales."""
+    """A `Transform` that replaces `waveform` by `spectrogram`."""
 
     def __init__(self, options: LogMelOptions) -> None:
         self._options = options
@@ -49,8 +50,7 @@ class LogMel:
         if len(waveform) < least:
             raise SampleError(f"waveform of {len(waveform)} samples, expected at least {least}")
         frames = self._kaldi_frames(waveform) if self._is_kaldi else self._frames(waveform)
-        energy_TF = self._energy(frames) @ self._bands
-        spectrogram = _fitted(self._compressed(energy_TF), self._options.frames)
+        spectrogram = _fitted(self._compressed(self._energy(frames)), self._options.frames)
         normal: FloatArray = (spectrogram - np.float32(self._options.mean)) / np.float32(self._options.std)
         return normal
 
@@ -80,10 +80,13 @@ class LogMel:
         return np.subtract(frames, _PREEMPHASIS * before, dtype=np.float32)
 
     def _energy(self, frames: FloatArray) -> FloatArray:
-        """[T, window] -> [T, n_fft / 2 + 1]. Where in the transform a window stands changes the phase only."""
-        spectrum = np.fft.rfft(frames * self._window, n=self._options.fft_points)
-        energy: FloatArray = np.square(spectrum.real) + np.square(spectrum.imag)
-        return energy
+        """[T, window] -> [T, F]. Where in the transform a window stands changes the phase only.
+
+        By torch, which keeps to one thread in worker processes; the threads of numpy's BLAS would compete there.
+        """
+        spectrum = torch.fft.rfft(torch.from_numpy(frames * self._window), n=self._options.fft_points)
+        energy_TF = (spectrum.real.square() + spectrum.imag.square()) @ self._bands
+        return cast(NDArray[np.float32], energy_TF.numpy())
 
     def _compressed(self, energy: FloatArray) -> FloatArray:
         if self._is_kaldi:
@@ -103,12 +106,12 @@ def _window(options: LogMelOptions) -> FloatArray:
     return (hann**_POVEY_POWER if povey else hann).astype(np.float32)
 
 
-def _triangles(options: LogMelOptions) -> FloatArray:
+def _triangles(options: LogMelOptions) -> Tensor:
     """[n_fft / 2 + 1, F]: triangles over Hz; those on Slaney's scale are of equal area, HTK's of equal height."""
     from torchaudio.functional import melscale_fbanks  # type: ignore[import-untyped]
 
     slaney = options.convention != "htk"
-    bands = melscale_fbanks(
+    bands: Tensor = melscale_fbanks(
         options.fft_points // 2 + 1,
         options.lowest,
         options.highest,
@@ -117,17 +120,17 @@ def _triangles(options: LogMelOptions) -> FloatArray:
         norm="slaney" if slaney else None,
         mel_scale="slaney" if slaney else "htk",
     )
-    return cast(NDArray[np.float32], bands.numpy())
+    return bands
 
 
-def _kaldi_bands(options: LogMelOptions) -> FloatArray:
+def _kaldi_bands(options: LogMelOptions) -> Tensor:
     """[n_fft / 2 + 1, F]: triangles over mel; the highest frequency is in no band."""
     from torchaudio.compliance.kaldi import get_mel_banks  # type: ignore[import-untyped]
 
     bands, _ = get_mel_banks(
         options.n_mels, options.fft_points, options.sample_rate, options.lowest, options.highest, 100.0, -500.0, 1.0
     )
-    return cast(NDArray[np.float32], torch.nn.functional.pad(bands, (0, 1)).T.contiguous().numpy())
+    return torch.nn.functional.pad(bands, (0, 1)).T.contiguous()
 
 
 def _fitted(spectrogram: FloatArray, frames: int | None) -> FloatArray:
