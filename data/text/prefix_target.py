@@ -8,7 +8,7 @@ from configs.errors import DataError
 from data.priors.prior import between, stream
 from data.sample import Sample
 from data.text.options import PrefixTargetOptions
-from data.text.token_shards import Pieces, Tokens, fingerprint, open_token_shards, padded
+from data.text.token_shards import Piece, Pieces, Tokens, fingerprint, open_token_shards, padded
 
 
 def pair(inputs: Tokens, targets: Tokens, input_length: int, target_length: int) -> Sample:
@@ -33,16 +33,16 @@ def pair(inputs: Tokens, targets: Tokens, input_length: int, target_length: int)
 class PrefixTarget:
     """A `RandomSource` of pairs (see `pair`): prefix and continuation (Raffel et al. 2020, T5, section 3.2.3).
 
-    Longer documents are cut into pieces of input_length + target_length tokens; every cut between
-    prefix and target at which both fit and neither is empty is equally likely. The last piece of a
-    document ends with its end of text. A piece of one token has no cut and is left out.
+    A document of n tokens can be cut before its token 1, ..., n - 1. Sample by sample another run of
+    `target_length` neighbouring cuts; which of them is taken is drawn, each equally likely. The prefix is what
+    comes before it, the nearest `input_length` tokens; the target what follows, up to the end of text.
     """
 
     def __init__(self, options: PrefixTargetOptions) -> None:
         self._options = options
         self._shards = open_token_shards(options.shards)
-        self._pieces = Pieces(self._shards, options.input_length + options.target_length, smallest=2)
-        if not len(self._pieces):
+        self._cuts = Pieces(self._shards, options.target_length, trim=1)
+        if not len(self._cuts):
             raise DataError(f"{options.shards}: no document has two tokens. Pack longer texts.")
 
     @property
@@ -51,14 +51,16 @@ class PrefixTarget:
         return fingerprint(self._options, [shard.index for shard in self._shards])
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        return len(self._cuts)
 
     def __getitem__(self, index: int) -> Sample:
         return self.draw(index, stream(0, self._options.kind, index))
 
     def draw(self, index: int, generator: np.random.Generator) -> Sample:
-        """Piece `index`, cut at a random place."""
+        """Run of cuts `index`, at a random one of them."""
         input_length, target_length = self._options.input_length, self._options.target_length
-        tokens = self._pieces.tokens(self._pieces[index])
-        cut = between(generator, max(1, len(tokens) - target_length), min(input_length, len(tokens) - 1))
-        return pair(tokens[:cut], tokens[cut:], input_length, target_length)
+        run = self._cuts[index]
+        cut = between(generator, run.first + 1, run.last)
+        first, last = max(0, cut - input_length), min(cut + target_length, self._cuts.length(run.document) + 1)
+        tokens = self._cuts.tokens(Piece(run.document, first, last))
+        return pair(tokens[: cut - first], tokens[cut - first :], input_length, target_length)
