@@ -13,6 +13,7 @@ from configs.options import Kind, Options, Part, construct
 from data.priors.options import AnyPrior
 from data.sample import Source
 from data.text.options import TokenWindowsOptions
+from data.text.tokenizer import END_OF_TEXT
 
 PlainSource = Annotated[TokenWindowsOptions | AnyPrior, Kind()]
 "Any source but a mixture."
@@ -79,6 +80,8 @@ class DataOptions(Options):
     "Held-out samples, for probes."
     tokenizer: str | None = None
     "A tokenizer.json, for probes, generation and export of text models."
+    end_of_text: str = END_OF_TEXT
+    "The token that ends a document: name it where the tokenizer was made by others, such as </s> or [SEP]."
     workers: int = Field(default=0, ge=0)
     "Loader processes per rank; 0 loads in a thread of the training process."
     prefetch: int = Field(default=8, gt=0)

@@ -81,10 +81,7 @@ def bpe(texts: Iterable[str], vocab_size: int, special: Sequence[str]) -> Tokeni
 
 
 def unigram(texts: Iterable[str], vocab_size: int, special: Sequence[str]) -> Tokenizer:
-    """The pieces of the likeliest unigram model (Kudo 2018); rare characters are spelled in bytes.
-
-    Scores are rounded to 6 digits: the library adds them up in varying order, which changes the last bits.
-    """
+    """The pieces of the likeliest unigram model (Kudo 2018); rare characters are spelled in bytes."""
     fixed = [*special, _UNKNOWN]
     _require_room(vocab_size, len(fixed) + len(_BYTES) + 2, "every byte, the special tokens and a character")
     trained = Tokenizer(models.Unigram())
@@ -99,8 +96,7 @@ def unigram(texts: Iterable[str], vocab_size: int, special: Sequence[str]) -> To
         trained.train_from_iterator(iter(texts), trainer)
     except Exception as error:  # the library raises bare Exception
         raise DataError(f"--vocab-size {vocab_size}: no unigram model was found: {error}") from None
-    found = {piece: round(score, _SCORE_DIGITS) for piece, score in json.loads(trained.to_str())["model"]["vocab"][1:]}
-    pieces = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    pieces = _settled(json.loads(trained.to_str())["model"]["vocab"][1:])
     if len(pieces) + len(fixed) + len(_BYTES) > vocab_size:
         raise DataError(
             f"--vocab-size {vocab_size}: the texts have more characters than that. Ask for at least "
@@ -109,6 +105,19 @@ def unigram(texts: Iterable[str], vocab_size: int, special: Sequence[str]) -> To
     rare = min((score for _, score in pieces), default=0.0) - _BYTE_PENALTY
     vocab = [*((token, 0.0) for token in fixed), *((token, rare) for token in _BYTES), *pieces]
     return _sentence_piece(models.Unigram(vocab, unk_id=len(special), byte_fallback=True), fixed)
+
+
+def _settled(pieces: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Pieces and scores, freed of what differs from call to call, the likeliest first.
+
+    Sums in varying order differ in their last bits. Characters that are in no piece are added in varying
+    order, with the least score plus 0, 0.0001, 0.0002, ...: they all get the least.
+    """
+    least = min((score for _, score in pieces), default=0.0)
+    ladder = least + 1e-4 * sum(len(piece) == 1 for piece, _ in pieces)
+    settled = [(piece, least if len(piece) == 1 and score < ladder else score) for piece, score in pieces]
+    rounded = [(piece, round(score, _SCORE_DIGITS)) for piece, score in settled]
+    return sorted(rounded, key=lambda item: (-item[1], item[0]))
 
 
 def wordpiece(texts: Iterable[str], vocab_size: int, special: Sequence[str]) -> Tokenizer:
