@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 from configs.options import Kind, Options, Part, construct
 from data.priors.options import AnyPrior
 from data.sample import Source
-from data.text.options import TokenWindowsOptions
+from data.text.options import AnyText
 from data.text.tokenizer import END_OF_TEXT
 
-PlainSource = Annotated[TokenWindowsOptions | AnyPrior, Kind()]
+PlainSource = Annotated[AnyText | AnyPrior, Kind()]
 "Any source but a mixture."
 
 
@@ -68,7 +68,7 @@ class MixtureOptions(Part):
         return self
 
 
-AnySource = Annotated[TokenWindowsOptions | MixtureOptions | AnyPrior, Kind()]
+AnySource = Annotated[AnyText | MixtureOptions | AnyPrior, Kind()]
 
 
 class DataOptions(Options):
