@@ -16,7 +16,8 @@ from data.priors.options import AnyPrior
 from data.sample import Source
 from data.shard_names import ShardNames
 from data.tables.options import AnyTableSource
-from data.text.options import TokenWindowsOptions
+from data.text.options import AnyText
+from data.text.tokenizer import END_OF_TEXT
 from data.transforms import AnyTransform, Transformed
 
 
@@ -34,7 +35,7 @@ class SamplesOptions(Part):
     builds: ClassVar[str] = "data.samples:Samples"
 
 
-PlainSource = Annotated[TokenWindowsOptions | SamplesOptions | AnyTableSource | AnyPrior, Kind()]
+PlainSource = Annotated[AnyText | SamplesOptions | AnyTableSource | AnyPrior, Kind()]
 "Any source but a mixture."
 
 
@@ -87,7 +88,7 @@ class MixtureOptions(Part):
         return self
 
 
-AnySource = Annotated[TokenWindowsOptions | SamplesOptions | AnyTableSource | MixtureOptions | AnyPrior, Kind()]
+AnySource = Annotated[AnyText | SamplesOptions | AnyTableSource | MixtureOptions | AnyPrior, Kind()]
 
 
 class DataOptions(Options):
@@ -99,6 +100,8 @@ class DataOptions(Options):
     "Held-out samples, for probes."
     tokenizer: str | None = None
     "A tokenizer.json, for probes, generation and export of text models."
+    end_of_text: str = END_OF_TEXT
+    "The token that ends a document: name it where the tokenizer was made by others, such as </s> or [SEP]."
     workers: int = Field(default=0, ge=0)
     "Loader processes per rank; 0 loads in a thread of the training process."
     prefetch: int = Field(default=8, gt=0)
