@@ -20,6 +20,7 @@ sizes arrive as plain numbers).
     data.priors        synthetic tasks: sources that compute their samples
     data.permutation   a keyed permutation of range(n) in O(1) memory
     data.order         position -> (epoch, index)
+    data.order_options shuffled fully, in windows or not at all; how many epochs at most
     data.mixture       several sources in exact proportions, curricula
     data.batches       how a global batch is cut into ranks and micro-batches
     data.ahead         an iterator, run ahead in a thread
@@ -35,6 +36,7 @@ __all__ = [
     "loader",
     "mixture",
     "order",
+    "order_options",
     "packing",
     "permutation",
     "priors",

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from data.ahead import Ahead
 from data.batches import BatchPlan
 from data.order import Order, OrderedSource, SampleOrder
+from data.order_options import OrderOptions
 from data.permutation import mix64
 from data.sample import Sample, Source
 
@@ -43,11 +44,21 @@ class TrainLoader:
     """The rank's share of the global batches of steps start, start + 1, ..., stop - 1."""
 
     def __init__(
-        self, source: Source, *, seed: int, plan: BatchPlan, start: int, stop: int, workers: int, prefetch: int
+        self,
+        source: Source,
+        *,
+        seed: int,
+        plan: BatchPlan,
+        start: int,
+        stop: int,
+        workers: int,
+        prefetch: int,
+        order: OrderOptions | None = None,
     ) -> None:
+        drawn = order_of(source, seed, plan.global_rows, order)
         loader = DataLoader(
             _Rows(source),
-            batch_sampler=_RowSampler(plan, order_of(source, seed, plan.global_rows), source.fingerprint, start, stop),
+            batch_sampler=_RowSampler(plan, drawn, source.fingerprint, start, stop),
             num_workers=workers,
             collate_fn=_identity,
             prefetch_factor=prefetch * plan.num_micro if workers else None,
@@ -68,9 +79,12 @@ class TrainLoader:
         self._steps.close()
 
 
-def order_of(source: Source, seed: int, global_rows: int) -> SampleOrder:
-    """The order in which a run draws from `source`."""
-    return source.order(seed, global_rows) if isinstance(source, OrderedSource) else Order(len(source), seed)
+def order_of(source: Source, seed: int, global_rows: int, options: OrderOptions | None = None) -> SampleOrder:
+    """The order in which a run draws from `source`; a full shuffle where no options are given."""
+    options = options or OrderOptions()
+    if isinstance(source, OrderedSource):
+        return source.order(seed, global_rows, options)
+    return Order(len(source), seed, options)
 
 
 def evaluation_batches(

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from configs.options import Kind, Options, Part, construct
+from data.order_options import OrderOptions
 from data.priors.options import AnyPrior
 from data.sample import Source
 from data.text.options import TokenWindowsOptions
@@ -77,6 +78,8 @@ class DataOptions(Options):
     "The samples trained on."
     validation: AnySource | None = None
     "Held-out samples, for probes."
+    order: OrderOptions = OrderOptions()
+    "In which order samples are drawn."
     tokenizer: str | None = None
     "A tokenizer.json, for probes, generation and export of text models."
     workers: int = Field(default=0, ge=0)

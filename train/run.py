@@ -20,6 +20,7 @@ from data.sources import build_source, plain_sources
 from data.text.tokenizer import load_tokenizer
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
 from train.engines.engine import Engine, EngineRequest, build_engine
+from train.epochs import require_epochs
 from train.loop import Loop
 from train.metrics import MetricsLog, read_rows
 from train.objectives.objective import build_objective, require_fields
@@ -40,6 +41,7 @@ def run(recipe: Recipe, world: World) -> None:
     source = build_source(recipe.data.train)
     require_fields(recipe.objective, source, f"data.train (kind {recipe.data.train.kind})")
     _require_vocabulary(recipe)
+    require_epochs(recipe, source)
     _set_determinism(recipe.train.deterministic)
     folder = RunFolder(Path(recipe.run))
     with ExitStack() as stack:
@@ -63,6 +65,7 @@ def run(recipe: Recipe, world: World) -> None:
             stop=recipe.train.steps,
             workers=recipe.data.workers,
             prefetch=recipe.data.prefetch,
+            order=recipe.data.order,
         )
         stack.callback(loader.close)
         context = ProbeContext(recipe, engine, plan.micro_rows, world)
