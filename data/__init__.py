@@ -10,6 +10,9 @@ sizes arrive as plain numbers).
     data.packing       corpora of any modality -> webdataset shards + index (`polytrain pack`)
     data.index         the binary index beside a tar: keys, offsets, sizes, lengths, checksum
     data.shard_names   how shards are named in recipes
+    data.storage       who opens shards; positioned reads of local files
+    data.remote        positioned reads behind URLs (http, s3, gs, ...)
+    data.cache         whole shards, copied to a local disk and evicted when it is full
     data.shards        positioned reads from indexed tars
     data.sample        `Sample`, `Source`, `Transform`: the protocols
     data.sources       options of all sources, put together
@@ -31,6 +34,7 @@ __all__ = [
     "ahead",
     "audio",
     "batches",
+    "cache",
     "images",
     "index",
     "loader",
@@ -40,10 +44,12 @@ __all__ = [
     "packing",
     "permutation",
     "priors",
+    "remote",
     "sample",
     "shard_names",
     "shards",
     "sources",
+    "storage",
     "tables",
     "text",
 ]

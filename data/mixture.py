@@ -21,6 +21,7 @@ from data.order_options import OrderOptions
 from data.permutation import Permutation
 from data.sample import Sample, Source, fingerprint_of
 from data.sources import MixtureOptions, build_source
+from data.storage import Storage
 
 Int64 = NDArray[np.int64]
 
@@ -28,10 +29,10 @@ Int64 = NDArray[np.int64]
 class Mixture:
     """A `Source` that holds the samples of its parts one after another, and knows in which order to draw them."""
 
-    def __init__(self, options: MixtureOptions) -> None:
+    def __init__(self, options: MixtureOptions, storage: Storage | None = None) -> None:
         self._options = options
         self._names = list(options.parts)
-        self._sources: list[Source] = [build_source(part.source) for part in options.parts.values()]
+        self._sources: list[Source] = [build_source(part.source, storage) for part in options.parts.values()]
         self._starts = np.cumsum([0, *(len(source) for source in self._sources)], dtype=np.int64)
 
     def __len__(self) -> int:

@@ -10,9 +10,11 @@ from typing import Annotated, ClassVar, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from configs.options import Kind, Options, Part, construct
+from data.cache import CacheOptions
 from data.order_options import OrderOptions
 from data.priors.options import AnyPrior
 from data.sample import Source
+from data.storage import DirectStorage, Storage, StoredPart
 from data.text.options import TokenWindowsOptions
 
 PlainSource = Annotated[TokenWindowsOptions | AnyPrior, Kind()]
@@ -37,7 +39,7 @@ class MixtureStage(Options):
     "The weight of every part."
 
 
-class MixtureOptions(Part):
+class MixtureOptions(StoredPart):
     """Several sources in exact proportions, which may change with the step."""
 
     kind: Literal["mixture"] = "mixture"
@@ -80,6 +82,8 @@ class DataOptions(Options):
     "Held-out samples, for probes."
     order: OrderOptions = OrderOptions()
     "In which order samples are drawn."
+    cache: CacheOptions | None = None
+    "Copies of shards on a local disk, for shards that are far away. Null reads them where they lie."
     tokenizer: str | None = None
     "A tokenizer.json, for probes, generation and export of text models."
     workers: int = Field(default=0, ge=0)
@@ -95,6 +99,8 @@ def plain_sources(options: AnySource) -> dict[str, Part]:
     return {"": options}
 
 
-def build_source(options: AnySource) -> Source:
-    """The source that `options` describe."""
+def build_source(options: AnySource, storage: Storage | None = None) -> Source:
+    """The source that `options` describe; `storage` (shards as they lie, where None) opens the shards it reads."""
+    if isinstance(options, StoredPart):
+        return cast(Source, construct(options, storage or DirectStorage()))
     return cast(Source, construct(options))

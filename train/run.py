@@ -14,6 +14,7 @@ import torch.utils.deterministic
 
 from configs.errors import ConfigError, DataError, UserError
 from data.batches import BatchPlan
+from data.cache import storage_of
 from data.loader import TrainLoader
 from data.sample import Source
 from data.sources import build_source, plain_sources
@@ -38,7 +39,7 @@ def run(recipe: Recipe, world: World) -> None:
         UserError: for anything the user has to change; the run folder is then as it was.
     """
     plan = BatchPlan.of(recipe.batch, world.rank, world.size)
-    source = build_source(recipe.data.train)
+    source = build_source(recipe.data.train, storage_of(recipe.data.cache))
     require_fields(recipe.objective, source, f"data.train (kind {recipe.data.train.kind})")
     _require_vocabulary(recipe)
     require_epochs(recipe, source)

@@ -6,16 +6,16 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from configs.options import Part
 from data.shard_names import ShardNames
+from data.storage import StoredPart
 
 
-class TokenWindowsOptions(Part):
+class TokenWindowsOptions(StoredPart):
     """Windows over the concatenated, tokenised documents of webdataset shards."""
 
     kind: Literal["token_windows"] = "token_windows"
     shards: ShardNames
-    "Shard names: paths, globs and braces, such as shards/quickstart/train-{000000..000003}.tar."
+    "Shard names: paths or URLs, globs and braces, such as shards/quickstart/train-{000000..000003}.tar."
     length: int = Field(gt=0)
     "Input tokens per sequence."
 

@@ -11,16 +11,17 @@ import numpy as np
 
 from configs.errors import DataError
 from data.sample import Sample, fingerprint_of
-from data.shards import Shard, expand
+from data.shards import Shard, open_shards
+from data.storage import Storage
 from data.text.options import TokenWindowsOptions
 
 
 class TokenWindows:
     """A `Source` of `{"tokens": [length + 1], "segments": [length + 1]}` (int32), L = length."""
 
-    def __init__(self, options: TokenWindowsOptions) -> None:
+    def __init__(self, options: TokenWindowsOptions, storage: Storage | None = None) -> None:
         self.length = options.length
-        self._shards = [Shard(path) for path in expand(options.shards)]
+        self._shards = open_shards(options.shards, storage)
         for shard in self._shards:
             if np.dtype(shard.index.dtype or "O").kind not in "iu":
                 raise DataError(

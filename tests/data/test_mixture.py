@@ -109,7 +109,7 @@ def test_far_positions_cost_no_more() -> None:
 
 
 def mixture_of(parts: list[Numbers], monkeypatch: pytest.MonkeyPatch, **options: Any) -> Mixture:
-    monkeypatch.setattr("data.mixture.build_source", lambda source: parts[source.length - 1])
+    monkeypatch.setattr("data.mixture.build_source", lambda source, storage: parts[source.length - 1])
     described = {
         f"part{n}": {"source": {"kind": "token_windows", "shards": "x", "length": n + 1}, "weight": float(n + 1)}
         for n in range(len(parts))
