@@ -55,7 +55,7 @@ def storage_of(cache: CacheOptions | None) -> Storage:
 
 
 class ShardCache:
-    """A `Storage` that reads copies. One thread at a time reads what one of them has opened."""
+    """A `Storage` that reads copies."""
 
     def __init__(self, options: CacheOptions) -> None:
         self._options = options
@@ -166,7 +166,8 @@ class CachedFile(LocalFile):
 
     def close_if_evicted(self) -> None:
         """Let the disk have the space of a copy that was deleted."""
-        if self._file is not None and os.fstat(self._file).st_nlink == 0:
+        file = self._file
+        if file is not None and os.fstat(file.number).st_nlink == 0:
             self.close()
 
     def _open(self) -> int:
@@ -174,10 +175,11 @@ class CachedFile(LocalFile):
         return self._cache.descriptor(self.name, self._size, self._sha256)
 
     def _mark_as_used(self) -> None:
-        # Another user's file may be read but not marked.
-        if self._file is not None:
+        file = self._file
+        if file is not None:
+            # Another user's file may be read but not marked.
             with contextlib.suppress(PermissionError):
-                os.utime(self._file)
+                os.utime(file.number)
 
 
 def _open_whole(path: Path, size: int) -> int | None:

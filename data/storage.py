@@ -66,12 +66,24 @@ class DirectStorage:
         return open_file(name)
 
 
+class _OpenFile:
+    """A file descriptor, closed when nobody refers to it: no thread can close it below another one's read."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
 class LocalFile:
-    """A file on a disk: one `pread` per range, no position shared with other processes."""
+    """A file on a disk: one `pread` per range, no position shared with other processes or threads."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._file: int | None = None
+        self._file: _OpenFile | None = None
 
     def size(self) -> int:
         """Bytes in all."""
@@ -85,9 +97,10 @@ class LocalFile:
     def read(self, offset: int, size: int) -> bytes:
         """Exactly `size` bytes from `offset`."""
         try:
-            if self._file is None:
-                self._file = self._open()
-            content = os.pread(self._file, size, offset)
+            file = self._file
+            if file is None:
+                file = self._file = _OpenFile(self._open())
+            content = os.pread(file.number, size, offset)
         except OSError as error:
             raise SampleError(f"{self.name}: cannot read {size} bytes at {offset}: {error}") from error
         if len(content) != size:
@@ -103,15 +116,10 @@ class LocalFile:
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._file = None
 
     def _open(self) -> int:
         return os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __del__(self) -> None:
-        self.close()
 
 
 def is_url(name: str) -> bool:

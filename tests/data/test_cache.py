@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +257,18 @@ def test_processes_share_one_folder(copies: Path, originals: list[Path], room: i
     opened(cache, originals[0]).read(0, 1)
     assert len(cached(copies, originals)) <= room
     assert not list(copies.glob("*.partial"))
+
+
+def test_threads_share_one_cache_that_is_too_small(cache: ShardCache, originals: list[Path]) -> None:
+    files = [opened(cache, path) for path in originals]
+    contents = [path.read_bytes() for path in originals]
+
+    def read(seed: int) -> bool:
+        draws = np.random.default_rng(seed).integers(len(files), size=100).tolist()
+        return all(files[n].read(n * 997 + seed, 300) == contents[n][n * 997 + seed :][:300] for n in draws)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(read, range(8))) == [True] * 8
 
 
 def test_shards_read_through_a_cache_and_travel_with_it(
