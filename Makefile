@@ -27,7 +27,7 @@ train: $(INSTALLED) $(CORPUS)
 		$(if $(STEPS),train.steps=$(STEPS)) $(ARGS)
 
 $(CORPUS): | $(INSTALLED)
-	$(BIN)/polytrain pack stdlib shards/quickstart --vocab-size 4096 --shard-mb 2
+	$(BIN)/polytrain pack text stdlib shards/quickstart --vocab-size 4096 --shard-mb 2
 
 test: $(INSTALLED) lint types
 	$(BIN)/python -m pytest -m "not soak"

@@ -15,6 +15,12 @@ sizes arrive as plain numbers).
     data.cache         whole shards, copied to a local disk and evicted when it is full
     data.shards        positioned reads from indexed tars
     data.sample        `Sample`, `Source`, `Transform`: the protocols
+    data.samples       the members of indexed shards, decoded
+    data.decoding      members -> fields, by extension
+    data.transforms    a source and the transforms applied to its samples
+    data.reading       samples by index; what happens to damaged ones
+    data.statistics    what shards hold, from their indexes
+    data.describe      samples as text for people
     data.sources       options of all sources, put together
     data.text          tokenizers and training sequences
     data.images        decoding and transforms of images
@@ -35,6 +41,8 @@ __all__ = [
     "audio",
     "batches",
     "cache",
+    "decoding",
+    "describe",
     "images",
     "index",
     "loader",
@@ -44,12 +52,16 @@ __all__ = [
     "packing",
     "permutation",
     "priors",
+    "reading",
     "remote",
     "sample",
+    "samples",
     "shard_names",
     "shards",
     "sources",
+    "statistics",
     "storage",
     "tables",
     "text",
+    "transforms",
 ]

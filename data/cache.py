@@ -10,7 +10,7 @@ Any number of processes of one machine may use one folder, and any of them may b
                      A process that reads one keeps the open file, which outlives the name.
     SHA256.partial   a shard being copied, by whoever holds the lock (flock) on it. The lock ends with
                      the process, so one without a lock is a leftover; room is counted as if it were whole.
-    .lock            held while room is made.
+    .lock            held while room is made and while a copy gets its final name.
 
 Other files in the folder are left alone. The folder may hold more than its limit by the shards being
 copied at the moment, and by evicted ones that are still open; those are closed at the next miss.
@@ -117,16 +117,17 @@ class ShardCache:
                 "after it was indexed. Restore it, or pack it again."
             )
         os.fsync(file)
-        os.rename(partial, whole)
+        # Not while another process counts: it would see neither name.
+        with self._locked():
+            os.rename(partial, whole)
         return os.dup(file)
 
     def _make_room(self) -> None:
         """Delete leftovers, then the least recently used shards until the rest fits."""
         for file in list(self._files):
             file.close_if_evicted()
-        with open(self._folder / ".lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            found = {path: path.stat() for path in self._folder.iterdir() if _OURS.fullmatch(path.name)}
+        with self._locked():
+            found = _statuses(self._folder)
             for path in [path for path in found if path.suffix == ".partial" and _remove_leftover(path)]:
                 del found[path]
             total = sum(status.st_size for status in found.values())
@@ -135,6 +136,12 @@ class ShardCache:
                     break
                 path.unlink(missing_ok=True)
                 total -= found[path].st_size
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with open(self._folder / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def __reduce__(self) -> tuple[type[ShardCache], tuple[CacheOptions]]:
         # What is open stays with this process.
@@ -180,6 +187,16 @@ class CachedFile(LocalFile):
             # Another user's file may be read but not marked.
             with contextlib.suppress(PermissionError):
                 os.utime(file.number)
+
+
+def _statuses(folder: Path) -> dict[Path, os.stat_result]:
+    """Our files in the folder, but for those that go while this looks: a process gives up its copy at any time."""
+    found = {}
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):
+                found[path] = path.stat()
+    return found
 
 
 def _open_whole(path: Path, size: int) -> int | None:

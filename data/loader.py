@@ -6,8 +6,11 @@ with `start=s`. Loading runs ahead of training, in a thread (`workers: 0`) or in
 
 from __future__ import annotations
 
+import itertools
+import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -16,15 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from configs.errors import DataError, UserError
+from configs.seeds import derive
 from data.ahead import Ahead
 from data.batches import BatchPlan
 from data.order import Order, OrderedSource, SampleOrder
 from data.order_options import OrderOptions
 from data.permutation import mix64
+from data.reading import BadSample, Reader, Row
 from data.sample import Sample, Source
 
 Batch = dict[str, Tensor]
-"Named tensors, first dimension rows; integer fields are int64."
+"Named tensors, first dimension rows; integer fields are int64, but for bytes (uint8)."
 
 _ROWS_AT_ONCE = 1024
 
@@ -38,6 +44,8 @@ class StepBatch:
     micro_batches: list[Batch]
     digest: int
     "Sum mod 2^64 of a hash of (source, position, index) over this rank's rows; sums over ranks."
+    bad: list[BadSample]
+    "Rows among them that had to be replaced."
 
 
 class TrainLoader:
@@ -53,30 +61,64 @@ class TrainLoader:
         stop: int,
         workers: int,
         prefetch: int,
+        threads: int = 1,
+        bad_samples: int = 0,
         order: OrderOptions | None = None,
     ) -> None:
+        """Load `source` in the order of `seed`; the other arguments are those of `data.sources.DataOptions`."""
         drawn = order_of(source, seed, plan.global_rows, order)
         loader = DataLoader(
-            _Rows(source),
+            _Rows(Reader(source, key=derive(seed, "transforms"), threads=threads)),
             batch_sampler=_RowSampler(plan, drawn, source.fingerprint, start, stop),
             num_workers=workers,
             collate_fn=_identity,
-            prefetch_factor=prefetch * plan.num_micro if workers else None,
+            # Steps are spread over the workers: together they are `prefetch` steps ahead.
+            prefetch_factor=-(-prefetch * plan.num_micro // workers) if workers else None,
             pin_memory=torch.cuda.is_available(),
             # Workers are seeded from it. Without one, they are seeded by a draw from the global generator.
             generator=torch.Generator(),
+            worker_init_fn=_start_worker if workers else None,
         )
-        self._steps = Ahead(_group(iter(loader), plan.num_micro), prefetch)
+        # Workers are ahead by themselves: the thread only unpacks what they made.
+        self._steps = Ahead(_group(iter(loader), plan.num_micro), 2 if workers else prefetch)
+        self._bad_samples_left = bad_samples
+
+    def __next__(self) -> StepBatch:
+        step = next(self._steps)
+        self._bad_samples_left -= len(step.bad)
+        if self._bad_samples_left < 0:
+            raise DataError(
+                "too many damaged samples (data.bad_samples). Repair or replace them, or raise the limit. The last:\n"
+                + "\n".join(f"  {bad.error}" for bad in step.bad)
+            )
+        return step
 
     def __iter__(self) -> Iterator[StepBatch]:
         return self
 
-    def __next__(self) -> StepBatch:
-        return next(self._steps)
-
     def close(self) -> None:
         """Stop loading ahead."""
         self._steps.close()
+
+
+@contextmanager
+def lost_workers_explained() -> Iterator[None]:
+    """Turn torch's error at a lost loader process, which may be raised anywhere in the main thread, into ours.
+
+    Raises:
+        DataError: saying what may have happened.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        explained = DataError(
+            f"{error} A loader process that is killed has most often run out of memory: lower data.workers or "
+            "data.prefetch. Too little shared memory (/dev/shm) looks the same."
+        )
+        explained.is_everywhere = False
+        raise explained from None
 
 
 def order_of(source: Source, seed: int, global_rows: int, options: OrderOptions | None = None) -> SampleOrder:
@@ -105,33 +147,73 @@ def evaluation_batches(
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack the fields of samples; integers become int64."""
+    """Stack the fields of samples; integers become int64, but for bytes (uint8).
+
+    Raises:
+        DataError: when samples differ in their fields or shapes, or a field is not made of numbers.
+    """
     batch: Batch = {}
     for name in samples[0]:
-        stacked = np.stack([sample[name] for sample in samples])
-        if stacked.dtype.kind in "iu":
+        try:
+            stacked = np.stack([sample[name] for sample in samples])
+        except (KeyError, ValueError):
+            raise DataError(_why_not_stacked(name, samples)) from None
+        if stacked.dtype.kind in "iu" and stacked.dtype != np.uint8:
             stacked = stacked.astype(np.int64, copy=False)
+        elif stacked.dtype.kind not in "biufc":
+            raise DataError(
+                f"field '{name}' holds {stacked.dtype}, not numbers: turn it into numbers by a transform, or leave it "
+                "out by the key 'fields'."
+            )
         batch[name] = torch.from_numpy(stacked)
     return batch
 
 
-class _Rows(Dataset[tuple[Batch, int]]):
+def _why_not_stacked(name: str, samples: Sequence[Sample]) -> str:
+    if not all(name in sample for sample in samples):
+        fields = sorted({", ".join(sample) for sample in samples})
+        return f"field '{name}' is not in every sample; samples have the fields {' or '.join(fields)}."
+    shapes = sorted({sample[name].shape for sample in samples})
+    return (
+        f"field '{name}' has the shapes {', '.join(map(str, shapes[:4]))} in one batch: bring it to one shape by a "
+        "transform (a crop, a resize, padding), or leave it out by the key 'fields'."
+    )
+
+
+@dataclass(frozen=True)
+class _MicroBatch:
+    """What a worker sends: a batch, or why there is none (torch would wrap an exception in a traceback)."""
+
+    batch: Batch
+    digest: int = 0
+    bad: list[BadSample] = field(default_factory=list)
+    error: UserError | None = None
+
+
+class _Rows(Dataset[_MicroBatch]):
     """Rows of one micro-batch -> the collated batch and its digest."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
-    def __getitems__(self, rows: list[tuple[int, int]]) -> tuple[Batch, int]:
-        samples, digest = [], 0
-        for index, identity in rows:
-            samples.append(self._source[index])
-            digest += identity
-        return collate(samples), digest
+    def __getitems__(self, micro_batches: list[tuple[list[Row], int]]) -> _MicroBatch:
+        ((rows, digest),) = micro_batches
+        try:
+            samples, bad = self._reader.read(rows)
+            return _MicroBatch(collate(samples), digest, bad)
+        except UserError as error:
+            return _MicroBatch({}, error=error)
+
+
+def _start_worker(_number: int) -> None:
+    """An interrupt reaches the whole process group; the training process decides, and ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
 class _RowSampler:
-    """A batch sampler: (index, identity) of the rows of one micro-batch after another.
+    """A batch sampler: the rows of one micro-batch after another, and their digest.
 
     Many steps are computed at once: the arithmetic is the same for one row and for a thousand.
     """
@@ -142,7 +224,7 @@ class _RowSampler:
     start: int
     stop: int
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[list[Row], int]]]:
         plan = self.plan
         steps_at_once = max(1, _ROWS_AT_ONCE // (plan.micro_rows * plan.num_micro))
         for first in range(self.start, self.stop, steps_at_once):
@@ -151,9 +233,11 @@ class _RowSampler:
                 [plan.positions(step, micro) for step in steps for micro in range(plan.num_micro)]
             )
             indices = self.order.indices(positions)
-            rows = list(zip(indices.tolist(), self._identities(positions, indices).tolist(), strict=True))
-            for begin in range(0, len(rows), plan.micro_rows):
-                yield rows[begin : begin + plan.micro_rows]
+            identities = self._identities(positions, indices).reshape(-1, plan.micro_rows)
+            digests = identities.sum(axis=1, dtype=np.uint64).tolist()
+            rows = list(map(Row, positions.tolist(), indices.tolist()))
+            for begin, digest in zip(range(0, len(rows), plan.micro_rows), digests, strict=True):
+                yield [(rows[begin : begin + plan.micro_rows], digest)]
 
     def __len__(self) -> int:
         return (self.stop - self.start) * self.plan.num_micro
@@ -164,12 +248,13 @@ class _RowSampler:
         return mix64(mix64(positions.astype(np.uint64), key) ^ indices.astype(np.uint64), key)
 
 
-def _group(micro_batches: Iterator[tuple[Batch, int]], size: int) -> Iterator[StepBatch]:
-    while True:
-        group = [item for _, item in zip(range(size), micro_batches, strict=False)]
-        if not group:
-            return
-        yield StepBatch([batch for batch, _ in group], sum(digest for _, digest in group) % 2**64)
+def _group(micro_batches: Iterator[_MicroBatch], size: int) -> Iterator[StepBatch]:
+    while group := list(itertools.islice(micro_batches, size)):
+        for item in group:
+            if item.error is not None:
+                raise item.error
+        digest = sum(item.digest for item in group) % 2**64
+        yield StepBatch([item.batch for item in group], digest, [bad for item in group for bad in item.bad])
 
 
 def _identity(item: T) -> T:

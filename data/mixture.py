@@ -22,6 +22,7 @@ from data.permutation import Permutation
 from data.sample import Sample, Source, fingerprint_of
 from data.sources import MixtureOptions, build_source
 from data.storage import Storage
+from data.transforms import draw, name_of
 
 Int64 = NDArray[np.int64]
 
@@ -39,8 +40,26 @@ class Mixture:
         return int(self._starts[-1])
 
     def __getitem__(self, index: int) -> Sample:
-        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        part = self._part_of(index)
         return self._sources[part][index - int(self._starts[part])]
+
+    def draw(self, index: int, generator: np.random.Generator) -> Sample:
+        """The sample at `index`, with random choices from `generator` where its part makes any."""
+        part = self._part_of(index)
+        return draw(self._sources[part], index - int(self._starts[part]), generator)
+
+    def name(self, index: int) -> str:
+        """Where the sample at `index` comes from."""
+        part = self._part_of(index)
+        return f"{self._names[part]}: {name_of(self._sources[part], index - int(self._starts[part]))}"
+
+    def bounds(self, index: int) -> tuple[int, int]:
+        """First index and end of the part that `index` lies in: samples of other parts may look different."""
+        part = self._part_of(index)
+        return int(self._starts[part]), int(self._starts[part + 1])
+
+    def _part_of(self, index: int) -> int:
+        return int(self._starts.searchsorted(index, side="right")) - 1
 
     @property
     def fingerprint(self) -> int:

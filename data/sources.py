@@ -5,19 +5,38 @@ Each modality keeps its options in its own `options.py` (free of heavy imports);
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from configs.options import Kind, Options, Part, construct
+from configs.errors import ConfigError
+from configs.options import Kind, Options, Part, construct, validate
+from configs.recipe import load_tree
 from data.cache import CacheOptions
 from data.order_options import OrderOptions
 from data.priors.options import AnyPrior
 from data.sample import Source
+from data.shard_names import ShardNames
 from data.storage import DirectStorage, Storage, StoredPart
 from data.text.options import TokenWindowsOptions
+from data.transforms import AnyTransform, Transformed
 
-PlainSource = Annotated[TokenWindowsOptions | AnyPrior, Kind()]
+
+class SamplesOptions(StoredPart):
+    """The samples of webdataset shards, decoded by the extensions of their members."""
+
+    kind: Literal["samples"] = "samples"
+    shards: ShardNames
+    "Shard names: paths or URLs, globs and braces, such as shards/photos/train-{000000..000031}.tar."
+    fields: dict[str, str] | None = None
+    "Field -> member, such as {image: jpg;png, label: cls, caption: json:caption, bytes: jpg:raw}. Null: every member."
+    transforms: list[AnyTransform] = Field(default_factory=list)
+    "Applied to each sample, in this order."
+
+    builds: ClassVar[str] = "data.samples:Samples"
+
+
+PlainSource = Annotated[TokenWindowsOptions | SamplesOptions | AnyPrior, Kind()]
 "Any source but a mixture."
 
 
@@ -70,7 +89,7 @@ class MixtureOptions(StoredPart):
         return self
 
 
-AnySource = Annotated[TokenWindowsOptions | MixtureOptions | AnyPrior, Kind()]
+AnySource = Annotated[TokenWindowsOptions | SamplesOptions | MixtureOptions | AnyPrior, Kind()]
 
 
 class DataOptions(Options):
@@ -89,7 +108,11 @@ class DataOptions(Options):
     workers: int = Field(default=0, ge=0)
     "Loader processes per rank; 0 loads in a thread of the training process."
     prefetch: int = Field(default=8, gt=0)
-    "Steps loaded ahead. Lower it where a batch is so large that eight do not fit in memory."
+    "Steps loaded ahead, over all workers. Lower it where a batch is so large that eight do not fit in memory."
+    threads: int = Field(default=1, gt=0)
+    "Samples that one worker reads at the same time. Raise it where a read waits for a server."
+    bad_samples: int = Field(default=100, ge=0)
+    "Damaged samples that a rank may replace by a neighbour. Each is reported; one more stops the run."
 
 
 def plain_sources(options: AnySource) -> dict[str, Part]:
@@ -101,6 +124,26 @@ def plain_sources(options: AnySource) -> dict[str, Part]:
 
 def build_source(options: AnySource, storage: Storage | None = None) -> Source:
     """The source that `options` describe; `storage` (shards as they lie, where None) opens the shards it reads."""
-    if isinstance(options, StoredPart):
-        return cast(Source, construct(options, storage or DirectStorage()))
-    return cast(Source, construct(options))
+    arguments = [storage or DirectStorage()] if isinstance(options, StoredPart) else []
+    source = cast(Source, construct(options, *arguments))
+    transforms = getattr(options, "transforms", None)
+    return Transformed(source, transforms) if transforms else source
+
+
+class _Described(Options):
+    source: AnySource
+
+
+def source_at(path: str, key: str) -> AnySource:
+    """The options of the source at `key` ("data.train") of a YAML file; an empty key is the whole file.
+
+    Raises:
+        ConfigError: when the file or the key is missing, or is no source.
+    """
+    tree: Any = load_tree(path)
+    for part in key.split(".") if key else []:
+        if not isinstance(tree, dict) or part not in tree:
+            raise ConfigError(f"{path}: has no key '{key}'.")
+        tree = tree[part]
+    described = validate(_Described, {"source": tree}, f"{path}{f', {key}' if key else ''}")
+    return cast(_Described, described).source

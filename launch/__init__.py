@@ -4,6 +4,10 @@ Belongs here: what a person types and what a scheduler runs. Does not belong her
 `python -m train` needs, because nothing may import this room.
 
     launch.cli         `polytrain`: one subcommand for each thing a user does
+    launch.pack        `polytrain pack`
+    launch.data        `polytrain data`
+    launch.flags       options classes as command-line flags
+    launch.tables      facts as aligned lines
 """
 
-__all__ = ["cli"]
+__all__ = ["cli", "data", "flags", "pack", "tables"]

@@ -8,15 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from configs.errors import ConfigError
+from launch.tables import print_table
 from train import command
 
 _DESCRIPTION = """\
 Pretrain transformers of any modality on many machines.
 
-  polytrain pack stdlib shards/quickstart      text -> tokenised webdataset shards + index
+  polytrain pack text stdlib shards/quickstart a corpus -> webdataset shards + index
+  polytrain data show shards/quickstart        samples and statistics
   polytrain check configs/quickstart.yaml      validate a recipe and say what it would train
   polytrain train configs/quickstart.yaml      train, or go on from the newest checkpoint
   polytrain generate runs/quickstart "def "    continue a prompt
@@ -26,7 +27,7 @@ Pretrain transformers of any modality on many machines.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
     run: Callable[[argparse.Namespace], None] = arguments.run_command
     return command.guarded(lambda: run(arguments), debug=arguments.debug)
 
@@ -36,7 +37,8 @@ def entry() -> None:
     command.leave(main())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; only the arguments of the command that `argv` names are looked up."""
     parser = argparse.ArgumentParser(
         prog="polytrain", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -46,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         subparser = commands.add_parser(
             name, help=help_text, description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
+        if name not in argv:
+            continue
         add_arguments(subparser)
         if not any(action.dest == "debug" for action in subparser._actions):
             subparser.add_argument("--debug", action="store_true", help="show tracebacks of user errors too")
@@ -77,41 +81,31 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps({"recipe": recipe.tree(), **facts}, indent=2))
     else:
-        _print_table(facts)
+        print_table(facts)
 
 
 def _pack_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("corpus", help="stdlib, a folder of text files, a .jsonl[.gz] file, or a text file")
-    parser.add_argument("output", type=Path, help="the folder to create")
-    parser.add_argument("--vocab-size", type=int, default=4096, help="entries of the tokenizer to train (4096)")
-    parser.add_argument("--tokenizer", help="a tokenizer.json to use instead of training one")
-    parser.add_argument("--validation", type=float, default=0.05, help="share of the documents held out (0.05)")
-    parser.add_argument("--shard-mb", type=float, default=256.0, help="size of a shard in 10^6 bytes (256)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.epilog = "example:\n  polytrain pack stdlib shards/quickstart --vocab-size 4096"
+    from launch import pack
+
+    pack.add_arguments(parser)
 
 
 def _pack(arguments: argparse.Namespace) -> None:
-    if not 0 <= arguments.validation < 1:
-        raise ConfigError(f"--validation {arguments.validation}: expected a share of at least 0 and below 1.")
-    if arguments.shard_mb <= 0:
-        raise ConfigError(f"--shard-mb {arguments.shard_mb}: expected more than 0.")
-    from data.packing.text import PackOptions, pack
+    from launch import pack
 
-    options = PackOptions(
-        arguments.corpus, arguments.vocab_size, arguments.tokenizer, arguments.validation, arguments.shard_mb
-    )
-    corpus = pack(options, arguments.output)
-    if arguments.json:
-        print(json.dumps(corpus, indent=2))
-        return
-    rows = {
-        split: f"{content['documents']:,} documents  {content['tokens']:,} tokens  {len(content['shards'])} shard(s)"
-        for split, content in corpus["splits"].items()
-    }
-    _print_table(
-        {"corpus": str(arguments.output), **rows, "tokenizer": f"{corpus['tokenizer']['vocab_size']:,} entries"}
-    )
+    pack.run(arguments)
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    from launch import data
+
+    data.add_arguments(parser)
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    from launch import data
+
+    data.run(arguments)
 
 
 def _index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -184,16 +178,11 @@ def _schema(_arguments: argparse.Namespace) -> None:
     sys.stdout.write(json_schema(Recipe))
 
 
-def _print_table(rows: dict[str, Any]) -> None:
-    width = max(len(name) for name in rows)
-    for name, value in rows.items():
-        print(f"{name:<{width}}  {f'{value:,}' if isinstance(value, int) else value}")
-
-
 _COMMANDS: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = [
     ("train", "Train as a recipe says, or go on from the newest checkpoint.", command.add_arguments, command.train),
     ("check", "Validate a recipe; print it resolved, with parameters and data.", _check_arguments, _check),
-    ("pack", "Pack text into tokenised webdataset shards with an index.", _pack_arguments, _pack),
+    ("pack", "Pack a corpus into webdataset shards with an index.", _pack_arguments, _pack),
+    ("data", "Look at shards: samples, statistics, damage.", _data_arguments, _data),
     ("index", "Index webdataset shards that others wrote.", _index_arguments, _index),
     ("generate", "Continue a prompt with a trained model.", _generate_arguments, _generate),
     ("export", "Write a trained model as a Hugging Face folder.", _export_arguments, _export),

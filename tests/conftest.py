@@ -100,11 +100,12 @@ class Trainer:
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A packed corpus of real text: the source of one package of the standard library."""
-    from data.packing.text import PackOptions, pack
+    from data.packing.driver import pack
+    from data.packing.text_options import TextPackOptions
 
     output = tmp_path_factory.mktemp("corpus") / "packed"
     source = Path(sysconfig.get_paths()["stdlib"]) / "asyncio"
-    pack(PackOptions(str(source), vocab_size=512, validation=0.2, shard_mb=0.1), output)
+    pack(TextPackOptions(corpus=str(source), vocab_size=512, validation=0.2, shard_mb=0.1), output)
     return output
 
 

@@ -12,6 +12,7 @@ import psutil
 from configs.errors import DataError, TrainingError
 from configs.seeds import derive
 from data.loader import StepBatch, TrainLoader
+from train.bad_samples import BadSampleLog
 from train.checkpoint import Position
 from train.engines.engine import Engine
 from train.metrics import MetricsLog
@@ -31,6 +32,7 @@ class Loop:
     loader: TrainLoader
     probes: dict[str, tuple[AnyProbe, Probe]]
     save: Callable[[Position], None]
+    bad_samples: BadSampleLog
     log: MetricsLog | None
     "On rank 0."
 
@@ -43,7 +45,8 @@ class Loop:
         for step in range(position.step + 1, last + 1):
             lr = recipe.optimizer.lr * recipe.optimizer.schedule.scale(step - 1, last)
             batch = window.timed(self._next_batch)
-            targets, digest = self.world.sum([self._count_targets(batch), batch.digest])
+            self.bad_samples.add(step, batch.bad)
+            targets, digest, num_bad = self.world.sum([self._count_targets(batch), batch.digest, len(batch.bad)])
             if targets == 0:
                 raise TrainingError(f"step {step}: the global batch has nothing to predict; look at data.train.")
             # Dropout and the like draw from torch's generator: its state is a function of the step, not of the past.
@@ -51,7 +54,7 @@ class Loop:
             loss_sum = self.engine.forward_backward(batch.micro_batches, targets)
             grad_norm = self.engine.step(lr)
             position = Position(step, position.samples + recipe.batch.global_, position.tokens + targets)
-            window.add(targets)
+            window.add(targets, num_bad)
             if self.log is not None:
                 self.log.advance()
 
@@ -94,6 +97,7 @@ class Loop:
                 "data_wait_s": round(window.waited / window.steps, 6),
                 "step_s": round(seconds / window.steps, 6),
                 "rss_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
+                "bad_samples": window.bad,
                 "data_digest": f"{digest:016x}",
             }
         )
@@ -124,6 +128,7 @@ class _Window:
     waited: float = 0.0
     steps: int = 0
     targets: int = 0
+    bad: int = 0
 
     def timed(self, wait: Callable[[], StepBatch]) -> StepBatch:
         before = time.perf_counter()
@@ -131,9 +136,10 @@ class _Window:
         self.waited += time.perf_counter() - before
         return batch
 
-    def add(self, targets: int) -> None:
+    def add(self, targets: int, bad: int) -> None:
         self.steps += 1
         self.targets += targets
+        self.bad += bad
 
     def elapsed(self) -> float:
         return time.perf_counter() - self.started

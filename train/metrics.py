@@ -2,7 +2,7 @@
 
 metrics.jsonl holds one JSON object per logged step
 
-    step, loss, lr, grad_norm, samples, tokens, tokens_per_s, data_wait_s, step_s, rss_mb, data_digest
+    step, loss, lr, grad_norm, samples, tokens, tokens_per_s, data_wait_s, step_s, rss_mb, bad_samples, data_digest
 
 and one per probe, with `step`, `probe` and its figures. `loss` and `grad_norm` belong to that step;
 `samples` and `tokens` count from the start of the run; times are means over the steps since the last row.

@@ -15,10 +15,11 @@ import torch.utils.deterministic
 from configs.errors import ConfigError, DataError, UserError
 from data.batches import BatchPlan
 from data.cache import storage_of
-from data.loader import TrainLoader
+from data.loader import TrainLoader, lost_workers_explained
 from data.sample import Source
 from data.sources import build_source, plain_sources
 from data.text.tokenizer import load_tokenizer
+from train.bad_samples import BadSampleLog
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
 from train.engines.engine import Engine, EngineRequest, build_engine
 from train.epochs import require_epochs
@@ -67,12 +68,16 @@ def run(recipe: Recipe, world: World) -> None:
             workers=recipe.data.workers,
             prefetch=recipe.data.prefetch,
             order=recipe.data.order,
+            threads=recipe.data.threads,
+            bad_samples=recipe.data.bad_samples,
         )
         stack.callback(loader.close)
         context = ProbeContext(recipe, engine, plan.micro_rows, world)
         probes = {name: (options, build_probe(options, context)) for name, options in recipe.probes.items()}
         save = functools.partial(_save, checkpoints, engine, recipe, source.fingerprint)
-        Loop(recipe, world, engine, loader, probes, save, log).run(position)
+        bad_samples = BadSampleLog(folder.path / "bad_samples", world.rank)
+        with lost_workers_explained():
+            Loop(recipe, world, engine, loader, probes, save, bad_samples, log).run(position)
     if world.is_main:
         _print_end(recipe, folder)
 

@@ -6,6 +6,7 @@
     metrics.jsonl      one object per logged step, one per probe
     tensorboard/       the same, as events
     checkpoints/       see train.checkpoint
+    bad_samples/       see train.bad_samples; only where a sample could not be read
     .lock              held by the process that trains here
 
 A start first only looks (`claim`): whatever it refuses leaves the folder as it was.

@@ -6,9 +6,11 @@ driver (`data.packing.driver`) does the rest: splits, worker processes, shards, 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,9 +46,19 @@ class Record:
     "Its length where that matters: tokens of a text, frames of a recording, rows of a table."
 
 
-class Packer(Protocol[ContentT]):
-    """A corpus that can be packed. Built as `construct(options, location)`."""
+class Packer(ABC, Generic[ContentT]):
+    """A corpus that can be packed. Built as `construct(options, location)`.
 
+    It is sent to worker processes after `prepare`: what it holds must pickle.
+    """
+
+    def prepare(self, folder: Path) -> None:
+        """What must be known before the first item can be encoded (train a tokenizer, collect categories).
+
+        What is written into `folder` is packed along, and is there again after an interruption.
+        """
+
+    @abstractmethod
     def items(self) -> Iterator[Item[ContentT]]:
         """Every item, in an order that depends on nothing but the corpus.
 
@@ -54,6 +66,7 @@ class Packer(Protocol[ContentT]):
             DataError: when the corpus is missing, or is not what the options say.
         """
 
+    @abstractmethod
     def encode(self, item: Item[ContentT]) -> Record:
         """Read, check and convert one item: a pure function, called in worker processes.
 
@@ -63,7 +76,9 @@ class Packer(Protocol[ContentT]):
         """
 
     def files(self) -> Mapping[str, bytes]:
-        """Files to lie beside the shards (a tokenizer, the schema of a table, class names), by name."""
+        """Files to lie beside the shards (the schema of a table, class names), by name."""
+        return {}
 
     def facts(self) -> Mapping[str, JsonValue]:
         """What corpus.json should say of the corpus as a whole (class names, sample rate, columns)."""
+        return {}

@@ -21,7 +21,7 @@ class Bandit(Prior[BanditOptions]):
     (int64) are the answer: not for the model.
     """
 
-    def draw(self, rng: np.random.Generator) -> Sample:
+    def make(self, rng: np.random.Generator) -> Sample:
         """One task and its log."""
         arms, horizon = self.options.arms, self.options.horizon
         means_A = rng.random(arms).astype(np.float32)

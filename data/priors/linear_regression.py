@@ -26,7 +26,7 @@ class LinearRegression(Prior[LinearRegressionOptions]):
         super().__init__(options)
         self.pool_MD = _pool(options)
 
-    def draw(self, rng: np.random.Generator) -> Sample:
+    def make(self, rng: np.random.Generator) -> Sample:
         """One task and its points."""
         dim, points = self.options.dim, self.options.points
         if len(self.pool_MD):

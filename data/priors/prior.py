@@ -22,7 +22,7 @@ OptionsT = TypeVar("OptionsT", bound=PriorOptions)
 
 
 class Prior(ABC, Generic[OptionsT]):
-    """A `Source` whose samples are drawn by `draw`."""
+    """A `Source` whose samples are drawn by `make`."""
 
     version: ClassVar[int] = 1
     "To be raised with every change of code that makes other samples from the same options."
@@ -31,7 +31,7 @@ class Prior(ABC, Generic[OptionsT]):
         self.options = options
 
     @abstractmethod
-    def draw(self, rng: np.random.Generator) -> Sample:
+    def make(self, rng: np.random.Generator) -> Sample:
         """One sample, from nothing but the options and `rng`."""
 
     @property
@@ -46,7 +46,7 @@ class Prior(ABC, Generic[OptionsT]):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        return self.draw(stream(self.options.seed, self.options.kind, int(index)))
+        return self.make(stream(self.options.seed, self.options.kind, int(index)))
 
 
 def stream(seed: int, *purpose: str | int) -> np.random.Generator:

@@ -39,7 +39,7 @@ class Strings(Prior[StringOptionsT]):
     def example(self, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
         """A question, from its start mark on, and its answer."""
 
-    def draw(self, rng: np.random.Generator) -> Sample:
+    def make(self, rng: np.random.Generator) -> Sample:
         """One window."""
         size = self.options.length + 1
         tokens_L = np.empty(size, dtype=np.int32)

@@ -31,7 +31,7 @@ class Table(Prior[TableOptionsT]):
     def table(self, rng: np.random.Generator, num_features: int) -> tuple[Floats, Floats]:
         """Features [R, num_features] and a target [R]."""
 
-    def draw(self, rng: np.random.Generator) -> Sample:
+    def make(self, rng: np.random.Generator) -> Sample:
         """One table. A table of a single class is drawn again; the tenth such in a row is kept."""
         for _ in range(_ATTEMPTS):
             num_features = between(rng, self.options.min_features, self.options.max_features)

@@ -18,7 +18,8 @@ import pytest
 import webdataset
 
 from data.index import write_index
-from data.packing.text import PackOptions, pack
+from data.packing.driver import pack
+from data.packing.text_options import TextPackOptions
 
 RawSamples = list[dict[str, bytes]]
 
@@ -54,13 +55,13 @@ def text_folder(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pack_options(text_folder: Path) -> PackOptions:
+def pack_options(text_folder: Path) -> TextPackOptions:
     """Small enough shards that the train split has several."""
-    return PackOptions(str(text_folder), vocab_size=300, validation=0.2, shard_mb=0.02)
+    return TextPackOptions(corpus=str(text_folder), vocab_size=300, validation=0.2, shard_mb=0.02)
 
 
 @pytest.fixture(scope="session")
-def packed(pack_options: PackOptions, folder: Path) -> Path:
+def packed(pack_options: TextPackOptions, folder: Path) -> Path:
     """The packed corpus. Read only."""
     pack(pack_options, folder / "packed")
     return folder / "packed"

@@ -248,14 +248,16 @@ def test_processes_share_one_folder(copies: Path, originals: list[Path], room: i
     processes = [fork.Process(target=_read_all, args=(cache, originals, n, counts, found)) for n in range(4)]
     for process in processes:
         process.start()
-    assert [found.get(timeout=60) for _ in processes] == [60] * 4
+    assert [found.get(timeout=20) for _ in processes] == [60] * 4
     for process in processes:
         process.join()
     copied = [counts.get(timeout=10) for _ in range(counts.qsize())]
     if room == 6:
         assert sorted(copied) == sorted(map(str, originals))
-    opened(cache, originals[0]).read(0, 1)
-    assert len(cached(copies, originals)) <= room
+    another = originals[0].with_name("another.tar")
+    another.write_bytes(bytes(SIZE))
+    opened(cache, another).read(0, 1)
+    assert len(cached(copies, [*originals, another])) <= room
     assert not list(copies.glob("*.partial"))
 
 

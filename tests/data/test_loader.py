@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import os
 import threading
 import time
 from pathlib import Path
@@ -13,9 +15,9 @@ from hypothesis import strategies as st
 
 from configs.errors import DataError
 from data.batches import BatchOptions, BatchPlan
-from data.loader import StepBatch, TrainLoader, collate, evaluation_batches
+from data.loader import StepBatch, TrainLoader, collate, evaluation_batches, lost_workers_explained
 from data.order import Order
-from data.sample import Sample
+from data.sample import Sample, SampleError
 from data.text.options import TokenWindowsOptions
 from data.text.windows import TokenWindows
 
@@ -124,7 +126,7 @@ def test_a_source_that_was_read_here_can_be_read_by_workers(packed: Path) -> Non
 
 
 def loading_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "loader"]
+    return [thread for thread in threading.enumerate() if thread.name == "ahead"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -161,14 +163,106 @@ def test_a_killed_worker_is_an_error_and_not_a_hang() -> None:
     next(loading)
 
     def kill_one_and_go_on() -> None:
-        multiprocessing.active_children()[0].kill()
-        for _ in loading:
-            pass
+        with lost_workers_explained():
+            multiprocessing.active_children()[0].kill()
+            for _ in loading:
+                pass
 
-    with pytest.raises(RuntimeError, match="DataLoader worker"):
+    with pytest.raises(DataError, match=r"DataLoader worker .* A loader process that is killed"):
         kill_one_and_go_on()
     loading.close()
     assert multiprocessing.active_children() == []
+
+
+class Damaged(Numbers):
+    """Some samples cannot be read."""
+
+    def __init__(self, size: int, damaged: set[int]) -> None:
+        super().__init__(size)
+        self.damaged = damaged
+
+    def __getitem__(self, index: int) -> Sample:
+        if index in self.damaged:
+            raise SampleError(f"shard.tar, sample '{index}': damaged")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damaged_samples_are_replaced_at_their_place_and_reported(workers: int) -> None:
+    whole = steps(Numbers(13), workers=workers)
+    found = steps(Damaged(13, {3, 12}), workers=workers, bad_samples=100)
+    reported = []
+    for step, expected in zip(found, whole, strict=True):
+        assert rows_of(step) == [{3: 4, 12: 0}.get(row, row) for row in rows_of(expected)]
+        assert step.digest == expected.digest
+        reported += [(bad.position // 8, bad.sample, bad.replaced_by) for bad in step.bad]
+        assert [bad.sample for bad in step.bad] == [row for row in rows_of(expected) if row in (3, 12)]
+    assert len(reported) == sum(rows_of(step).count(3) + rows_of(step).count(12) for step in whole) > 2
+
+
+def test_too_many_damaged_samples_end_the_run_and_are_named() -> None:
+    loading = loader(Damaged(13, {3}), bad_samples=2, stop=100)
+    with pytest.raises(DataError, match=r"too many damaged samples \(data\.bad_samples\).*\n  shard\.tar, sample '3'"):
+        list(loading)
+    loading.close()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damage_in_a_worker_shows_no_traceback_of_the_worker(workers: int) -> None:
+    loading = loader(Damaged(13, set(range(13))), workers=workers, bad_samples=10**6)
+    with pytest.raises(SampleError) as caught:
+        list(loading)
+    loading.close()
+    assert "Traceback" not in str(caught.value)
+
+
+class Counted(Numbers):
+    """Counts what is read, over all processes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.read = multiprocessing.Value("q", 0)
+
+    def __getitem__(self, index: int) -> Sample:
+        with self.read.get_lock():
+            self.read.value += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize(("workers", "micro"), [(1, 8), (1, 2), (2, 8), (2, 2)])
+def test_workers_together_run_ahead_by_the_prefetch(workers: int, micro: int) -> None:
+    source = Counted(10_000)
+    loading = loader(source, stop=1000, prefetch=6, workers=workers, micro=micro)
+    next(loading)
+    at_least, seen = 6 * 8, 0
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and (source.read.value < at_least or source.read.value != seen):
+        seen = source.read.value
+        time.sleep(0.2)
+    loading.close()
+    # One step was taken, two are unpacked and waiting, and each worker may have one micro-batch in hand.
+    assert at_least <= source.read.value <= (6 + 1 + 2 + 1) * 8 + workers * micro
+
+
+def test_shared_memory_is_given_back() -> None:
+    before = sorted(os.listdir("/dev/shm"))
+    for taken in (0, 3, 6):
+        loading = loader(Numbers(13), workers=2)
+        kept = [next(loading) for _ in range(taken)]
+        loading.close()
+        del kept, loading
+    gc.collect()
+    assert sorted(os.listdir("/dev/shm")) == before
+
+
+def test_samples_that_do_not_stack_are_explained() -> None:
+    ragged = [{"x": np.zeros(3)}, {"x": np.zeros(4)}]
+    with pytest.raises(DataError, match=r"field 'x' has the shapes \(3,\), \(4,\) in one batch: bring it to one shape"):
+        collate(ragged)
+    with pytest.raises(DataError, match="field 'x' is not in every sample"):
+        collate([{"x": np.zeros(3)}, {"y": np.zeros(3)}])
+    with pytest.raises(DataError, match="field 'text' holds <U5, not numbers"):
+        collate([{"text": np.array("hello")}])
 
 
 def test_steps_before_an_error_are_delivered() -> None:
@@ -210,12 +304,14 @@ def test_the_global_generator_is_left_alone(workers: int) -> None:
 
 def test_collate_widens_integers_and_keeps_the_rest() -> None:
     sample = {
+        "image": np.zeros((2, 2, 3), dtype=np.uint8),
         "tokens": np.array([1, 2], dtype=np.uint16),
         "pixels": np.zeros((2, 3), dtype=np.float32),
         "is_real": np.array([True, False]),
     }
     batch = collate([sample, sample, sample])
     assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in batch.items()} == {
+        "image": (torch.uint8, (3, 2, 2, 3)),
         "tokens": (torch.int64, (3, 2)),
         "pixels": (torch.float32, (3, 2, 3)),
         "is_real": (torch.bool, (3, 2)),

@@ -63,6 +63,26 @@ def test_interrupt_leaves_quietly(trainer: Trainer) -> None:
     assert "goes on from the newest checkpoint" in output
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_loader_processes_end_with_the_training(stop: signal.Signals, trainer: Trainer) -> None:
+    before = sorted(os.listdir("/dev/shm"))
+    process = trainer.start(*_LONG, "data.workers=2", ranks=0)
+    _wait_for(trainer, 12)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    if stop == signal.SIGINT:
+        os.killpg(process.pid, stop)  # as a terminal does: to every process of the job
+    else:
+        process.send_signal(stop)
+    output, _ = process.communicate(timeout=60)
+    assert "Traceback" not in output
+    deadline = time.monotonic() + 20
+    while any(_is_alive(worker) for worker in workers):
+        assert time.monotonic() < deadline, "a loader process outlived the training"
+        time.sleep(0.05)
+    assert sorted(os.listdir("/dev/shm")) == before
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

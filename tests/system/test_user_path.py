@@ -30,9 +30,9 @@ def _ok(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_pack_says_what_it_made_and_does_it_once(polytrain: Call, tmp_path: Path) -> None:
     source = Path(sysconfig.get_paths()["stdlib"]) / "json"
-    options = ("pack", str(source), "packed", "--vocab-size", "400", "--validation", "0.4", "--json")
+    options = ("pack", "text", str(source), "packed", "--vocab-size", "400", "--validation", "0.4", "--json")
     corpus = json.loads(_ok(polytrain(*options)))
-    assert corpus["splits"]["train"]["tokens"] > 1000
+    assert corpus["splits"]["train"]["length"] > 1000
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()}
     assert json.loads(_ok(polytrain(*options))) == corpus
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()} == before
@@ -40,7 +40,7 @@ def test_pack_says_what_it_made_and_does_it_once(polytrain: Call, tmp_path: Path
 
 def test_an_empty_corpus_is_refused(polytrain: Call, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    done = polytrain("pack", "empty", "packed")
+    done = polytrain("pack", "text", "empty", "packed")
     assert done.returncode == 2
     assert "the corpus is empty" in done.stderr
     assert not (tmp_path / "packed").exists()
@@ -112,8 +112,11 @@ def test_generate_continues_the_prompt_and_repeats_itself_exactly(trainer: Train
         (["generate", "nowhere", "x", "--tokens", "0"], "--tokens 0"),
         (["index", "nowhere.tar"], "nowhere.tar"),
         (["check", "nowhere.yaml"], "nowhere.yaml"),
-        (["pack", "stdlib", "out", "--validation", "1.5"], "--validation 1.5"),
-        (["pack", "stdlib", "out", "--vocab-size", "10"], "--vocab-size 10"),
+        (
+            ["pack", "text", "stdlib", "out", "--validation", "1.5"],
+            "less than 1, found 1.5",
+        ),
+        (["pack", "text", "stdlib", "out", "--vocab-size", "10"], "--vocab-size 10"),
     ],
 )
 def test_wrong_arguments_give_one_message(arguments: list[str], expected: str, polytrain: Call, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import webdataset
 from configs.errors import DataError
 from data.index import open_index
 from data.packing.documents import Document, documents
-from data.packing.text import PackOptions, pack
+from data.packing.driver import pack
+from data.packing.text_options import TextPackOptions
 from data.text.tokenizer import END_OF_TEXT, load_tokenizer
 
 
@@ -30,12 +30,12 @@ def names_in(folder: Path, split: str) -> set[str]:
     }
 
 
-def test_the_same_corpus_gives_the_same_bytes(packed: Path, pack_options: PackOptions, tmp_path: Path) -> None:
+def test_the_same_corpus_gives_the_same_bytes(packed: Path, pack_options: TextPackOptions, tmp_path: Path) -> None:
     pack(pack_options, tmp_path / "again")
     assert contents(tmp_path / "again") == contents(packed)
 
 
-def test_every_document_is_packed_once_and_decodes_to_its_text(packed: Path, pack_options: PackOptions) -> None:
+def test_every_document_is_packed_once_and_decodes_to_its_text(packed: Path, pack_options: TextPackOptions) -> None:
     tokenizer = load_tokenizer(packed / "tokenizer.json")
     texts = {document.name: document.text for document in documents(pack_options.corpus)}
     found = {}
@@ -54,12 +54,14 @@ def test_corpus_json_says_what_lies_there(packed: Path) -> None:
     for split, content in corpus["splits"].items():
         indexes = [open_index(packed / name) for name in content["shards"]]
         assert sorted(content["shards"]) == sorted(path.name for path in packed.glob(f"{split}-*.tar"))
-        assert content["documents"] == sum(len(index) for index in indexes)
-        assert content["tokens"] == sum(index.length for index in indexes)
+        assert content["samples"] == sum(len(index) for index in indexes)
+        assert content["length"] == sum(index.length for index in indexes)
     assert len(corpus["splits"]["train"]["shards"]) > 1
 
 
-def test_packing_again_does_no_work(packed: Path, pack_options: PackOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packing_again_does_no_work(
+    packed: Path, pack_options: TextPackOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unexpected(corpus: str) -> Iterator[Document]:
         raise AssertionError("the corpus was read again")
 
@@ -69,17 +71,17 @@ def test_packing_again_does_no_work(packed: Path, pack_options: PackOptions, mon
 
 @pytest.mark.parametrize("change", [{"vocab_size": 301}, {"validation": 0.3}, {"shard_mb": 1.0}, {"corpus": "other"}])
 def test_other_options_in_the_same_folder_are_refused(
-    packed: Path, pack_options: PackOptions, change: dict[str, Any]
+    packed: Path, pack_options: TextPackOptions, change: dict[str, Any]
 ) -> None:
     before = contents(packed)
     with pytest.raises(DataError, match="holds a corpus packed with"):
-        pack(replace(pack_options, **change), packed)
+        pack(pack_options.model_copy(update=change), packed)
     assert contents(packed) == before
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b"not json", b"\xff"])
 def test_a_folder_of_something_else_is_left_alone(
-    pack_options: PackOptions, tmp_path: Path, content: bytes | None
+    pack_options: TextPackOptions, tmp_path: Path, content: bytes | None
 ) -> None:
     (tmp_path / "precious.txt").write_text("keep me")
     if content is not None:
@@ -104,7 +106,7 @@ def test_an_empty_corpus_is_refused_and_leaves_no_corpus(tmp_path: Path, texts: 
     for number, text in enumerate(texts):
         (corpus / f"{number}.txt").write_text(text)
     with pytest.raises(DataError, match="the corpus is empty") as caught:
-        pack(PackOptions(str(corpus), vocab_size=300), tmp_path / "out")
+        pack(TextPackOptions(corpus=str(corpus), vocab_size=300), tmp_path / "out")
     assert str(corpus) in str(caught.value)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.rglob("corpus.json"))
@@ -112,21 +114,21 @@ def test_an_empty_corpus_is_refused_and_leaves_no_corpus(tmp_path: Path, texts: 
 
 def test_a_corpus_too_small_to_hold_out_anything_is_refused(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "small", ["a.txt"])
-    with pytest.raises(DataError, match="no document fell into the validation split"):
-        pack(PackOptions(corpus, vocab_size=300, validation=1e-9), tmp_path / "out")
+    with pytest.raises(DataError, match="no example fell into the validation split"):
+        pack(TextPackOptions(corpus=corpus, vocab_size=300, validation=1e-9), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_nothing_needs_to_be_held_out(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "small", ["a.txt"])
-    packed = pack(PackOptions(corpus, vocab_size=300, validation=0.0), tmp_path / "out")
-    assert packed["splits"]["validation"]["documents"] == 0
-    assert packed["splits"]["train"]["documents"] == 1
+    packed = pack(TextPackOptions(corpus=corpus, vocab_size=300, validation=0.0), tmp_path / "out")
+    assert packed["splits"]["validation"]["samples"] == 0
+    assert packed["splits"]["train"]["samples"] == 1
     assert not list((tmp_path / "out").glob("validation-*"))
 
 
 def test_an_interrupted_run_leaves_only_a_partial_folder_and_can_be_repeated(
-    tmp_path: Path, packed: Path, pack_options: PackOptions, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, packed: Path, pack_options: TextPackOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = 0
 
@@ -141,7 +143,6 @@ def test_an_interrupted_run_leaves_only_a_partial_folder_and_can_be_repeated(
 
     with monkeypatch.context() as patched:
         patched.setattr("data.packing.text.documents", interrupted)
-        patched.setattr("data.packing.text._BATCH", 8)
         with pytest.raises(KeyboardInterrupt):
             pack(pack_options, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
@@ -157,7 +158,7 @@ def test_more_documents_move_none_across_the_split(tmp_path: Path) -> None:
     many = [f"{number}.txt" for number in range(40)]
     for name, chosen in (("few", few), ("many", many)):
         corpus = write_corpus(tmp_path / f"{name}-text", chosen)
-        pack(PackOptions(corpus, vocab_size=300, validation=0.3), tmp_path / name)
+        pack(TextPackOptions(corpus=corpus, vocab_size=300, validation=0.3), tmp_path / name)
     for split in ("train", "validation"):
         assert names_in(tmp_path / "few", split) == names_in(tmp_path / "many", split) & set(few)
     assert names_in(tmp_path / "many", "validation")
@@ -166,7 +167,7 @@ def test_more_documents_move_none_across_the_split(tmp_path: Path) -> None:
 def test_documents_of_one_group_stay_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grouped = [Document(f"{group}:{part}", f"text {part}", f"{group}") for group in range(20) for part in range(3)]
     monkeypatch.setattr("data.packing.text.documents", lambda corpus: iter(grouped))
-    pack(PackOptions("grouped", vocab_size=300, validation=0.3), tmp_path / "out")
+    pack(TextPackOptions(corpus="grouped", vocab_size=300, validation=0.3), tmp_path / "out")
     sides = [
         {name.partition(":")[0] for name in names_in(tmp_path / "out", split)} for split in ("train", "validation")
     ]
@@ -185,14 +186,14 @@ def test_the_tokenizer_is_not_trained_on_held_out_text(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("data.packing.text.train_tokenizer", spy)
     corpus = write_corpus(tmp_path / "text", [f"{number}.txt" for number in range(40)])
-    pack(PackOptions(corpus, vocab_size=300, validation=0.3), tmp_path / "out")
+    pack(TextPackOptions(corpus=corpus, vocab_size=300, validation=0.3), tmp_path / "out")
     in_train = names_in(tmp_path / "out", "train")
     assert sorted(seen) == sorted(f"the text of {name}\n" * 3 for name in in_train)
 
 
 def test_a_given_tokenizer_is_used_unchanged(packed: Path, text_folder: Path, tmp_path: Path) -> None:
     theirs = packed / "tokenizer.json"
-    pack(PackOptions(str(text_folder), tokenizer=str(theirs), validation=0.2), tmp_path / "out")
+    pack(TextPackOptions(corpus=str(text_folder), tokenizer=str(theirs), validation=0.2), tmp_path / "out")
     assert (tmp_path / "out/tokenizer.json").read_bytes() == theirs.read_bytes()
 
 
@@ -200,7 +201,10 @@ def test_a_large_vocabulary_takes_wider_tokens(
     tmp_path: Path, packed: Path, text_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokenizers.Tokenizer.get_vocab_size", lambda self: 2**16 + 1, raising=False)
-    pack(PackOptions(str(text_folder), tokenizer=str(packed / "tokenizer.json"), validation=0.2), tmp_path / "out")
+    pack(
+        TextPackOptions(corpus=str(text_folder), tokenizer=str(packed / "tokenizer.json"), validation=0.2),
+        tmp_path / "out",
+    )
     assert open_index(tmp_path / "out/train-000000.tar").dtype == np.dtype(np.uint32).str
     assert open_index(packed / "train-000000.tar").dtype == np.dtype(np.uint16).str
 
@@ -209,20 +213,20 @@ def test_a_bad_line_is_named_and_leaves_no_corpus(tmp_path: Path) -> None:
     path = tmp_path / "corpus.jsonl"
     path.write_text('{"text": "one"}\n{"txt": "two"}\n')
     with pytest.raises(DataError, match=r"corpus\.jsonl, line 2"):
-        pack(PackOptions(str(path), vocab_size=300), tmp_path / "out")
+        pack(TextPackOptions(corpus=str(path), vocab_size=300), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unwritable_place_is_named(pack_options: PackOptions, tmp_path: Path) -> None:
+def test_an_unwritable_place_is_named(pack_options: TextPackOptions, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written"):
         pack(pack_options, tmp_path / "file/out")
 
 
 def test_the_shard_size_decides_the_cut_and_nothing_else(
-    packed: Path, pack_options: PackOptions, tmp_path: Path, read_plainly: Callable[[Path], list[dict[str, bytes]]]
+    packed: Path, pack_options: TextPackOptions, tmp_path: Path, read_plainly: Callable[[Path], list[dict[str, bytes]]]
 ) -> None:
-    pack(replace(pack_options, shard_mb=100.0), tmp_path / "whole")
+    pack(pack_options.model_copy(update={"shard_mb": 100.0}), tmp_path / "whole")
     (whole,) = (tmp_path / "whole").glob("train-*.tar")
     parts = [read_plainly(path) for path in sorted(packed.glob("train-*.tar"))]
     assert [sample["npy"] for part in parts for sample in part] == [sample["npy"] for sample in read_plainly(whole)]

@@ -1,0 +1,65 @@
+"""Samples as text for people: pictures, sounds, tables, tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from data.sample import Sample
+
+_WIDTH = 48
+_TEXT = 400
+_NUMBERS = 8
+
+
+class Describer:
+    """Describes the fields of samples."""
+
+    def __init__(self, tokenizer: Path | None, *, is_terminal: bool) -> None:
+        """Tokens are shown as text where there is a tokenizer; pictures have colours on a terminal."""
+        from data.text.tokenizer import load_tokenizer
+
+        self._tokenizer = load_tokenizer(tokenizer) if tokenizer is not None else None
+        self._is_terminal = is_terminal
+
+    def describe(self, sample: Sample) -> dict[str, str]:
+        """Field -> a few lines."""
+        return {name: self._field(name, array, sample) for name, array in sample.items()}
+
+    def _field(self, name: str, array: np.ndarray, sample: Sample) -> str:
+        what = f"{array.dtype} {list(array.shape)}" if array.shape else ""
+        if array.dtype.kind == "U":
+            return _shortened(str(array))
+        if not array.shape:
+            return str(array)
+        if array.dtype == np.uint8 and array.ndim == 3:
+            from data.images.thumbnail import thumbnail
+
+            return f"{what}\n{thumbnail(array, _WIDTH, colour=self._is_terminal)}"
+        if name.endswith("waveform") and array.ndim == 1:
+            from data.audio.describe import waveform_line
+
+            rate = int(sample.get(name.replace("waveform", "sample_rate"), np.array(0)))
+            seconds = f", {len(array) / rate:.2f} s at {rate:,} Hz" if rate else ""
+            return f"{what}{seconds}\n{waveform_line(array, _WIDTH)}"
+        if array.dtype.kind in "iu" and array.ndim == 1 and self._tokenizer is not None and name in ("tokens", "array"):
+            text = self._tokenizer.decode(array[:_TEXT].tolist(), skip_special_tokens=False)
+            return f"{what}\n{_shortened(text)}"
+        if array.ndim == 2 and array.dtype.kind in "fiu":
+            return f"{what}\n{_head(array)}"
+        return f"{what}: {_some(array.ravel())}"
+
+
+def _head(array_RC: np.ndarray) -> str:
+    lines = [" ".join(f"{value:>9.4g}" for value in row[:_NUMBERS]) for row in array_RC[:5]]
+    return "\n".join(lines)
+
+
+def _some(values: np.ndarray) -> str:
+    shown = " ".join(f"{value:.4g}" if values.dtype.kind == "f" else str(value) for value in values[:_NUMBERS])
+    return f"{shown}{' ...' if len(values) > _NUMBERS else ''}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _TEXT else f"{text[:_TEXT]}... ({len(text):,} characters)"

@@ -1,0 +1,10 @@
+"""Every kind of corpus that `polytrain pack KIND` knows."""
+
+from __future__ import annotations
+
+from data.packing.options import PackOptions
+from data.packing.source_options import SourcePackOptions
+from data.packing.text_options import TextPackOptions
+
+PACK_OPTIONS: tuple[type[PackOptions], ...] = (TextPackOptions, SourcePackOptions)
+"By kind, in the order in which the command line lists them."
