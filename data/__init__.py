@@ -30,6 +30,8 @@ sizes arrive as plain numbers).
     data.permutation   a keyed permutation of range(n) in O(1) memory
     data.order         position -> (epoch, index)
     data.order_options shuffled fully, in windows or not at all; how many epochs at most
+    data.hugging_face  data sets of the Hugging Face `datasets` library
+    data.in_memory     samples that a program holds already
     data.mixture       several sources in exact proportions, curricula
     data.batches       how a global batch is cut into ranks and micro-batches
     data.ahead         an iterator, run ahead in a thread
@@ -43,7 +45,9 @@ __all__ = [
     "cache",
     "decoding",
     "describe",
+    "hugging_face",
     "images",
+    "in_memory",
     "index",
     "loader",
     "mixture",

@@ -13,11 +13,13 @@ from configs.errors import ConfigError
 from configs.options import Kind, Options, Part, construct, validate
 from configs.recipe import load_tree
 from data.cache import CacheOptions
+from data.hugging_face import HuggingFaceOptions
 from data.order_options import OrderOptions
 from data.priors.options import AnyPrior
 from data.sample import Source
 from data.shard_names import ShardNames
 from data.storage import DirectStorage, Storage, StoredPart
+from data.tables.options import AnyTableSource
 from data.text.options import TokenWindowsOptions
 from data.transforms import AnyTransform, Transformed
 
@@ -36,7 +38,7 @@ class SamplesOptions(StoredPart):
     builds: ClassVar[str] = "data.samples:Samples"
 
 
-PlainSource = Annotated[TokenWindowsOptions | SamplesOptions | AnyPrior, Kind()]
+PlainSource = Annotated[TokenWindowsOptions | SamplesOptions | AnyTableSource | HuggingFaceOptions | AnyPrior, Kind()]
 "Any source but a mixture."
 
 
@@ -89,7 +91,9 @@ class MixtureOptions(StoredPart):
         return self
 
 
-AnySource = Annotated[TokenWindowsOptions | SamplesOptions | MixtureOptions | AnyPrior, Kind()]
+AnySource = Annotated[
+    TokenWindowsOptions | SamplesOptions | AnyTableSource | HuggingFaceOptions | MixtureOptions | AnyPrior, Kind()
+]
 
 
 class DataOptions(Options):
