@@ -37,6 +37,7 @@ setup(
         "braceexpand>=0.1.7",
         "datasets>=4.0",
         "deepspeed>=0.19",
+        "fsspec>=2024.6",
         "huggingface-hub>=0.34",
         "numpy>=1.26",
         "omegaconf>=2.3",
@@ -54,8 +55,10 @@ setup(
         "image": ["torchvision>=0.23", "pillow>=10"],
         "audio": ["soundfile>=0.12", "torchaudio>=2.8"],
         "tabular": ["pandas>=2.2", "pyarrow>=15"],
+        "remote": ["fsspec[http]>=2024.6"],
         "flash": ["flash-attn>=2.8"],
         "dev": [
+            "fsspec[http]>=2024.6",
             "hypothesis>=6.100",
             "jsonschema>=4.20",
             "mypy>=1.15",

@@ -6,6 +6,7 @@ import numpy as np
 
 from configs.errors import DataError
 from data.sample import Sample
+from data.storage import Storage
 from data.text.options import DocumentRowsOptions
 from data.text.token_shards import Pieces, TokenShard, fingerprint, open_token_shards, padded
 
@@ -16,9 +17,9 @@ class DocumentRows:
     The segment is 0, and -1 on padding, whose token is 0. Documents without tokens are left out.
     """
 
-    def __init__(self, options: DocumentRowsOptions) -> None:
+    def __init__(self, options: DocumentRowsOptions, storage: Storage | None = None) -> None:
         self._options = options
-        self._shards = open_token_shards(options.shards)
+        self._shards = open_token_shards(options.shards, storage)
         if options.longer == "refuse":
             for shard in self._shards:
                 _require_fitting(shard, options.length + 1)

@@ -6,15 +6,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from configs.options import Part
 from data.shard_names import ShardNames
+from data.storage import StoredPart
 
 
-class TextSourceOptions(Part):
+class TextSourceOptions(StoredPart):
     """What every text source has."""
 
     shards: ShardNames
-    "Shard names: paths, globs and braces, such as shards/quickstart/train-{000000..000003}.tar."
+    "Shard names: paths or URLs, globs and braces, such as shards/quickstart/train-{000000..000003}.tar."
 
 
 class TokenWindowsOptions(TextSourceOptions):

@@ -11,6 +11,7 @@ import numpy as np
 
 from configs.errors import DataError
 from data.sample import Sample
+from data.storage import Storage
 from data.text.best_fit import best_fit_decreasing
 from data.text.options import PackedDocumentsOptions
 from data.text.token_shards import PADDING, TokenShard, fingerprint, open_token_shards
@@ -22,10 +23,10 @@ class PackedDocuments:
     Every token of the shards is in exactly one row. Padding has segment -1 and token 0.
     """
 
-    def __init__(self, options: PackedDocumentsOptions) -> None:
+    def __init__(self, options: PackedDocumentsOptions, storage: Storage | None = None) -> None:
         self._options = options
         self.row_size = options.length + 1
-        self._shards = [_PackedShard(shard, self.row_size) for shard in open_token_shards(options.shards)]
+        self._shards = [_PackedShard(shard, self.row_size) for shard in open_token_shards(options.shards, storage)]
         self._ends = np.cumsum([len(shard) for shard in self._shards], dtype=np.int64)
         self.num_tokens = sum(shard.shard.index.length for shard in self._shards)
         if not self.num_tokens:

@@ -8,6 +8,7 @@ from configs.errors import DataError
 from data.priors.prior import between
 from data.randomness import stream
 from data.sample import Sample
+from data.storage import Storage
 from data.text.options import PrefixTargetOptions
 from data.text.token_shards import Piece, Pieces, Tokens, fingerprint, open_token_shards, padded
 
@@ -39,9 +40,9 @@ class PrefixTarget:
     comes before it, the nearest `input_length` tokens; the target what follows, up to the end of text.
     """
 
-    def __init__(self, options: PrefixTargetOptions) -> None:
+    def __init__(self, options: PrefixTargetOptions, storage: Storage | None = None) -> None:
         self._options = options
-        self._shards = open_token_shards(options.shards)
+        self._shards = open_token_shards(options.shards, storage)
         self._cuts = Pieces(self._shards, options.target_length, trim=1)
         if not len(self._cuts):
             raise DataError(f"{options.shards}: no document has two tokens. Pack longer texts.")

@@ -13,6 +13,7 @@ from configs.errors import DataError
 from data.priors.prior import between
 from data.randomness import stream
 from data.sample import Sample
+from data.storage import Storage
 from data.text.options import SentencePairsOptions
 from data.text.token_shards import Piece, Pieces, Tokens, fingerprint, open_token_shards, padded
 
@@ -30,9 +31,9 @@ class SentencePairs:
     The end of text at the end of each document is left out, and so are pieces below two tokens.
     """
 
-    def __init__(self, options: SentencePairsOptions) -> None:
+    def __init__(self, options: SentencePairsOptions, storage: Storage | None = None) -> None:
         self._options = options
-        self._shards = open_token_shards(options.shards)
+        self._shards = open_token_shards(options.shards, storage)
         self._pieces = Pieces(self._shards, options.length - _SPECIAL, smallest=2, trim=1)
         if not len(self._pieces):
             raise DataError(f"{options.shards}: no document has two tokens and an end of text. Pack longer texts.")

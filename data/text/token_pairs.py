@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from configs.errors import DataError
 from data.sample import Sample, SampleError
-from data.shards import Shard, expand
+from data.shards import Shard, open_shards
+from data.storage import Storage
 from data.text.options import TokenPairsOptions
 from data.text.prefix_target import pair
 from data.text.token_shards import Tokens, fingerprint
@@ -21,9 +22,9 @@ SOURCE, TARGET = "source.npy", "target.npy"
 class TokenPairs:
     """A `Source` of pairs (see `data.text.prefix_target.pair`) from the members source.npy and target.npy."""
 
-    def __init__(self, options: TokenPairsOptions) -> None:
+    def __init__(self, options: TokenPairsOptions, storage: Storage | None = None) -> None:
         self._options = options
-        self._shards = [Shard(path) for path in expand(options.shards)]
+        self._shards = open_shards(options.shards, storage)
         for shard in self._shards:
             _require_members(shard)
         self._ends = np.cumsum([len(shard.index) for shard in self._shards], dtype=np.int64)

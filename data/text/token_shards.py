@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from configs.errors import DataError
 from configs.options import Part
 from data.index import ShardIndex
 from data.sample import fingerprint_of
-from data.shards import Shard, expand
+from data.shards import Shard, open_shards
+from data.storage import Storage
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
@@ -29,8 +29,8 @@ PADDING = -1
 class TokenShard:
     """A shard with one `.npy` member of token ids per document; a document without one has no tokens."""
 
-    def __init__(self, path: Path) -> None:
-        self._shard = Shard(path)
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
         if np.dtype(self.index.dtype or "O").kind not in "iu":
             raise DataError(
                 f"{self.index.shard_path}: holds no token arrays (one-dimensional integer .npy members), but "
@@ -59,13 +59,13 @@ class TokenShard:
         return np.frombuffer(content, dtype=dtype)
 
 
-def open_token_shards(names: Sequence[str]) -> list[TokenShard]:
+def open_token_shards(names: Sequence[str], storage: Storage | None) -> list[TokenShard]:
     """The shards that webdataset names stand for.
 
     Raises:
         DataError: when one is missing, not indexed, or holds no tokens.
     """
-    return [TokenShard(path) for path in expand(names)]
+    return [TokenShard(shard) for shard in open_shards(names, storage)]
 
 
 def hashes(indexes: Sequence[ShardIndex]) -> bytes:

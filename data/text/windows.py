@@ -11,6 +11,7 @@ import numpy as np
 
 from configs.errors import DataError
 from data.sample import Sample, fingerprint_of
+from data.storage import Storage
 from data.text.options import TokenWindowsOptions
 from data.text.token_shards import hashes, open_token_shards
 
@@ -18,9 +19,9 @@ from data.text.token_shards import hashes, open_token_shards
 class TokenWindows:
     """A `Source` of `{"tokens": [length + 1], "segments": [length + 1]}` (int32), L = length."""
 
-    def __init__(self, options: TokenWindowsOptions) -> None:
+    def __init__(self, options: TokenWindowsOptions, storage: Storage | None = None) -> None:
         self.length = options.length
-        self._shards = open_token_shards(options.shards)
+        self._shards = open_token_shards(options.shards, storage)
         windows = [max(0, shard.index.length - 1) // self.length for shard in self._shards]
         self._ends = np.cumsum(windows, dtype=np.int64)
         if not len(self):
