@@ -161,7 +161,7 @@ def test_what_load_dataset_reads_will_do(tmp_path: Path) -> None:
 
     source = HuggingFace(HuggingFaceOptions(name=str(tmp_path / "set"), split="train"))
     assert [int(source[index]["x"]) for index in range(2)] == [1, 2]
-    with pytest.raises(DataError, match="cannot be loaded: .*validation"):
+    with pytest.raises(DataError, match=r"cannot be loaded: .*validation"):
         first(str(tmp_path / "set"), split="validation")
 
 
