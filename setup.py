@@ -15,6 +15,7 @@ PACKAGES = [
     "data.audio",
     "data.images",
     "data.packing",
+    "data.packing.readers",
     "data.priors",
     "data.tables",
     "data.text",

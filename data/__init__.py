@@ -18,6 +18,7 @@ sizes arrive as plain numbers).
     data.samples       the members of indexed shards, decoded
     data.decoding      members -> fields, by extension
     data.transforms    a source and the transforms applied to its samples
+    data.randomness    random streams by name
     data.reading       samples by index; what happens to damaged ones
     data.statistics    what shards hold, from their indexes
     data.describe      samples as text for people
@@ -56,6 +57,7 @@ __all__ = [
     "packing",
     "permutation",
     "priors",
+    "randomness",
     "reading",
     "remote",
     "sample",

@@ -110,11 +110,13 @@ def lost_workers_explained() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # The last two: it died while it handed a batch over.
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         explained = DataError(
-            f"{error} A loader process that is killed has most often run out of memory: lower data.workers or "
+            f"{error}: a DataLoader worker was lost. A loader process that is killed has most often run "
+            "out of memory: lower data.workers or "
             "data.prefetch. Too little shared memory (/dev/shm) looks the same."
         )
         explained.is_everywhere = False

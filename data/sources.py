@@ -20,7 +20,8 @@ from data.sample import Source
 from data.shard_names import ShardNames
 from data.storage import DirectStorage, Storage, StoredPart
 from data.tables.options import AnyTableSource
-from data.text.options import TokenWindowsOptions
+from data.text.options import AnyText
+from data.text.tokenizer import END_OF_TEXT
 from data.transforms import AnyTransform, Transformed
 
 
@@ -38,7 +39,7 @@ class SamplesOptions(StoredPart):
     builds: ClassVar[str] = "data.samples:Samples"
 
 
-PlainSource = Annotated[TokenWindowsOptions | SamplesOptions | AnyTableSource | HuggingFaceOptions | AnyPrior, Kind()]
+PlainSource = Annotated[AnyText | SamplesOptions | AnyTableSource | HuggingFaceOptions | AnyPrior, Kind()]
 "Any source but a mixture."
 
 
@@ -92,7 +93,7 @@ class MixtureOptions(StoredPart):
 
 
 AnySource = Annotated[
-    TokenWindowsOptions | SamplesOptions | AnyTableSource | HuggingFaceOptions | MixtureOptions | AnyPrior, Kind()
+    AnyText | SamplesOptions | AnyTableSource | HuggingFaceOptions | MixtureOptions | AnyPrior, Kind()
 ]
 
 
@@ -109,6 +110,8 @@ class DataOptions(Options):
     "Copies of shards on a local disk, for shards that are far away. Null reads them where they lie."
     tokenizer: str | None = None
     "A tokenizer.json, for probes, generation and export of text models."
+    end_of_text: str = END_OF_TEXT
+    "The token that ends a document: name it where the tokenizer was made by others, such as </s> or [SEP]."
     workers: int = Field(default=0, ge=0)
     "Loader processes per rank; 0 loads in a thread of the training process."
     prefetch: int = Field(default=8, gt=0)

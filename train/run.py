@@ -143,7 +143,7 @@ def _require_vocabulary(recipe: Recipe) -> None:
             )
     if recipe.data.tokenizer is None:
         return
-    found = load_tokenizer(recipe.data.tokenizer).get_vocab_size()
+    found = load_tokenizer(recipe.data.tokenizer, end_of_text=recipe.data.end_of_text).get_vocab_size()
     if found > recipe.model.vocab_size:
         raise DataError(
             f"{recipe.data.tokenizer}: has {found} entries, more than model.vocab_size={recipe.model.vocab_size}; "

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from configs.errors import DataError
 from configs.options import nearest
-from data.priors.prior import stream
+from data.randomness import stream
 from data.sample import Sample, SampleError, fingerprint_of
 from data.storage import Storage
 from data.tables.chunks import ChunkPlace, Chunks
