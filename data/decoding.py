@@ -1,6 +1,6 @@
 """Members of a shard -> fields of a sample, by file extension.
 
-    jpg jpeg png webp bmp tif tiff gif    image [H, W, C] uint8
+    jpg jpeg png webp bmp tif tiff gif    image [H, W, 3] uint8; `jpg:gray` [H, W, 1], `png:unchanged` as it is
     wav flac ogg mp3                      waveform [T] float32 (channels averaged), sample_rate []
     npy                                   array, of any type but objects
     npz                                   its arrays, under their own names
@@ -19,7 +19,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def decoder_of(field: str | None, extension: str, how: str = "") -> Decoder:
     Args:
         field: the name of the field, or None for the usual one.
         extension: as webdataset splits names: everything after the first dot, in lower case.
-        how: "" by extension, "raw", or the key of a value in a JSON member ("box.width").
+        how: "" by extension, "raw", the mode of an image ("gray"), or a key of a JSON member ("box.width").
 
     Raises:
         DataError: when there is no decoder. (Decoders raise ValueError on bytes that are not what they should be.)
@@ -43,6 +43,8 @@ def decoder_of(field: str | None, extension: str, how: str = "") -> Decoder:
     name, _, kind = extension.rpartition(".")
     if how == "raw":
         return partial(_into, field or extension, _bytes)
+    if how and kind in _IMAGES:
+        return partial(_into, field or name or "image", _image_decoder(how))
     if how:
         if kind != "json":
             raise DataError(f"fields: '{extension}:{how}': only JSON members have keys; expected ':raw' or nothing.")
@@ -64,9 +66,15 @@ def _bytes(content: bytes) -> np.ndarray:
 
 
 def _image(field: str) -> Decoder:
+    return partial(_into, field or "image", _image_decoder("rgb"))
+
+
+def _image_decoder(mode: str) -> Callable[[bytes], Any]:
+    if mode not in ("rgb", "gray", "unchanged"):
+        raise DataError(f"fields: images are decoded as ':rgb' (the usual), ':gray' or ':unchanged', not ':{mode}'.")
     from data.images.decode import decode_image
 
-    return partial(_into, field or "image", decode_image)
+    return partial(decode_image, mode=cast(Literal["rgb", "gray", "unchanged"], mode))
 
 
 def _audio(field: str) -> Decoder:
@@ -127,8 +135,10 @@ def _usual(usual_field: str, decode: Callable[[bytes], Any], field: str) -> Deco
     return partial(_into, field or usual_field, decode)
 
 
+_IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif")
+
 _DECODERS: dict[str, Callable[[str], Decoder]] = {
-    **dict.fromkeys(("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif"), _image),
+    **dict.fromkeys(_IMAGES, _image),
     **dict.fromkeys(("wav", "flac", "ogg", "mp3"), _audio),
     "npy": partial(_usual, "array", read_array),
     "npz": lambda field: partial(_archive, f"{field}." if field else ""),

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from data.sample import Sample
+from data.tables.describe import table_head
 
 _WIDTH = 48
 _TEXT = 400
 _NUMBERS = 8
+_COLUMNS = 8
 
 
 class Describer:
@@ -34,9 +36,9 @@ class Describer:
         if not array.shape:
             return str(array)
         if array.dtype == np.uint8 and array.ndim == 3:
-            from data.images.thumbnail import thumbnail
+            from data.images.thumbnail import plain_thumbnail, thumbnail
 
-            return f"{what}\n{thumbnail(array, _WIDTH, colour=self._is_terminal)}"
+            return f"{what}\n{(thumbnail if self._is_terminal else plain_thumbnail)(array, _WIDTH)}"
         if name.endswith("waveform") and array.ndim == 1:
             from data.audio.describe import waveform_line
 
@@ -47,13 +49,9 @@ class Describer:
             text = self._tokenizer.decode(array[:_TEXT].tolist(), skip_special_tokens=False)
             return f"{what}\n{_shortened(text)}"
         if array.ndim == 2 and array.dtype.kind in "fiu":
-            return f"{what}\n{_head(array)}"
+            names = [str(column) for column in range(min(_COLUMNS, array.shape[1]))]
+            return f"{what}\n{table_head(array[:, :_COLUMNS], names, rows=5)}"
         return f"{what}: {_some(array.ravel())}"
-
-
-def _head(array_RC: np.ndarray) -> str:
-    lines = [" ".join(f"{value:>9.4g}" for value in row[:_NUMBERS]) for row in array_RC[:5]]
-    return "\n".join(lines)
 
 
 def _some(values: np.ndarray) -> str:

@@ -15,6 +15,7 @@ from configs.recipe import load_tree
 from data.priors.options import AnyPrior
 from data.sample import Source
 from data.shard_names import ShardNames
+from data.tables.options import AnyTableSource
 from data.text.options import TokenWindowsOptions
 from data.transforms import AnyTransform, Transformed
 
@@ -33,7 +34,7 @@ class SamplesOptions(Part):
     builds: ClassVar[str] = "data.samples:Samples"
 
 
-PlainSource = Annotated[TokenWindowsOptions | SamplesOptions | AnyPrior, Kind()]
+PlainSource = Annotated[TokenWindowsOptions | SamplesOptions | AnyTableSource | AnyPrior, Kind()]
 "Any source but a mixture."
 
 
@@ -86,7 +87,7 @@ class MixtureOptions(Part):
         return self
 
 
-AnySource = Annotated[TokenWindowsOptions | SamplesOptions | MixtureOptions | AnyPrior, Kind()]
+AnySource = Annotated[TokenWindowsOptions | SamplesOptions | AnyTableSource | MixtureOptions | AnyPrior, Kind()]
 
 
 class DataOptions(Options):

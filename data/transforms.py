@@ -11,7 +11,9 @@ from pydantic import Field
 
 from configs.errors import DataError
 from configs.options import Kind, Part, construct
+from data.images.options import AnyImageTransform
 from data.sample import RandomSource, Sample, SampleError, Source, Transform, fingerprint_of
+from data.tables.options import AnyTableTransform
 
 
 class KeepOptions(Part):
@@ -24,7 +26,7 @@ class KeepOptions(Part):
     builds: ClassVar[str] = "data.transforms:Keep"
 
 
-AnyTransform = Annotated[KeepOptions, Kind()]
+AnyTransform = Annotated[KeepOptions | AnyImageTransform | AnyTableTransform, Kind()]
 "Any transform of a sample."
 
 

