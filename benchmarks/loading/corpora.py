@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.decoding import read_array
+from data.images.decode import decode_image
 from data.index import write_index
 
 NUM_IMAGES = 64
@@ -96,7 +97,7 @@ def images(folder: Path, side: int, quality: int, num_samples: int, num_shards: 
     """Photo-like JPEGs (`jpg`) of side x side pixels, and a label (`cls`)."""
     encoded = [photo_like(seed, side, quality) for seed in range(min(NUM_IMAGES, num_samples))]
     samples = ({"jpg": encoded[n % len(encoded)], "cls": b"%d" % (n % 1000)} for n in range(num_samples))
-    fields = {"image": Field("jpg", decode_image), "label": Field("cls", int, "cls")}
+    fields = {"image": Field("jpg", decode_image, "jpg"), "label": Field("cls", int, "cls")}
     mean = sum(map(len, encoded)) / len(encoded) / 1000
     name = f"JPEG {side}x{side}, {mean:.0f} KB"
     return write_corpus(name, folder, samples, evenly(num_samples, num_shards), fields)
@@ -153,11 +154,6 @@ def photo_like(seed: int, side: int, quality: int) -> bytes:
 def as_bytes(content: bytes) -> NDArray[np.uint8]:
     """The bytes as an array."""
     return np.frombuffer(content, dtype=np.uint8)
-
-
-def decode_image(content: bytes) -> NDArray[np.uint8]:
-    """[H, W, 3] uint8, by Pillow."""
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 def text_bytes(content: bytes) -> NDArray[np.uint8]:

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import webdataset as wds
+
 from benchmarks.loading.contenders import CannotError, Work
 from benchmarks.loading.corpora import Corpus, payloads
 from benchmarks.loading.figures import WEBDATASET, Report, Spread, interleaved, ratios
@@ -39,6 +41,10 @@ class Sizes:
 
 
 QUICK = Sizes(payload_bytes=((2_000, 60),), num_shards=2, threads=(1, 4), latency_s=0.002, repetitions=1, warm_up=0)
+
+
+_TRIAL = 1 << 20
+"A seed that no repetition has."
 
 
 class Ranges:
@@ -70,6 +76,7 @@ def run(folder: Path, sizes: Sizes) -> Report:
     for size, num_samples in sizes.payload_bytes:
         corpus = payloads(folder / f"payload-{size}", size, num_samples, sizes.num_shards)
         loaders: dict[str, Epochs] = {WEBDATASET: partial(_twice, WebDataset(prefix="pipe:curl -sf "))}
+        loaders["webdataset, cache_dir"] = partial(_cached_by_webdataset, folder)
         loaders["datasets (streaming)"] = partial(_twice, Datasets())
         for threads in sizes.threads:
             ranges = Ranges(folder, threads)
@@ -89,7 +96,7 @@ def _measure(report: Report, address: str, corpus: Corpus, loaders: dict[str, Ep
     details: dict[str, list[dict[str, float]]] = {}
     for name, loader in loaders.items():
         try:
-            next(loader(Work(remote, seed=-1))[0])
+            next(loader(Work(remote, seed=_TRIAL))[0])
         except CannotError as error:
             report.notes.append(f"{name} left out: {error}".replace(address, "http://..."))
             continue
@@ -132,6 +139,15 @@ def _rate(address: str, loader: Epochs, corpus: Corpus, details: list[dict[str, 
         }
     )
     return rates[0]
+
+
+def _cached_by_webdataset(folder: Path, work: Work) -> list[Iterator[Mapping[str, Any]]]:
+    """The cache of whole shards that webdataset has."""
+    new = folder / f"webdataset-{work.corpus.name}-{work.seed}".replace(" ", "-")
+    new.mkdir()
+    urls = [f"pipe:curl -sf {shard}" for shard in work.corpus.shards]
+    stages = {"shardshuffle": 100, "detshuffle": True, "cache_dir": str(new), "empty_check": False}
+    return [iter(wds.WebDataset(urls, seed=work.seed + number, **stages).shuffle(1000)) for number in range(2)]
 
 
 def _twice(loader: WebDataset | Datasets, work: Work) -> list[Iterator[Mapping[str, Any]]]:

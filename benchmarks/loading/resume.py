@@ -1,4 +1,4 @@
-"""Seconds from the start of a process to its first batch in the middle of an epoch, and what a restart costs in samples.
+"""Seconds from the start of a process to its first batch in the middle of an epoch, and what a restart costs.
 
 Each time is that of a fresh process (`first_batch.py`), whose batch is compared with the one that an uninterrupted
 epoch has at that place. webdataset has no place to start from: it skips samples, undecoded, which is the cheapest way.
@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.loading import coverage
 from benchmarks.loading.contenders import Work
 from benchmarks.loading.corpora import Corpus, Field, as_bytes, evenly, numbered, write_corpus
-from benchmarks.loading.figures import Report, Spread, interleaved
+from benchmarks.loading.figures import Cell, Report, Spread, interleaved
 from benchmarks.loading.first_batch import LOADERS, ids_from
 from benchmarks.loading.ours import Polytrain, decoded_source
 from data.batches import BatchPlan
@@ -69,7 +69,7 @@ def run(folder: Path, sizes: Sizes) -> Report:
         measures = {name: partial(_first_batch, name, corpus, batch, sizes.rows, found[name]) for name in LOADERS}
         times = interleaved(measures, sizes.repetitions, warm_up=sizes.warm_up)
         for name in LOADERS:
-            row = {
+            row: dict[str, Cell] = {
                 "at": f"{place:.0%}",
                 "loader": name,
                 "process to first batch, s": Spread.of(times[name]),

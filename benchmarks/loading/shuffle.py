@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def run(folder: Path, sizes: Sizes) -> Report:
     for contender in contenders:
         try:
             contender.prepare(corpus)
-            _add(report, contender.name, lambda seed, loader=contender: _order(loader, corpus, seed), sizes)
+            _add(report, contender.name, partial(_order, contender, corpus), sizes)
         except CannotError as error:
             report.notes.append(f"{contender.name} left out: {error}")
     return report
