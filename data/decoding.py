@@ -78,7 +78,8 @@ def _image_decoder(mode: str) -> Callable[[bytes], Any]:
 
 
 def _audio(field: str) -> Decoder:
-    return partial(_waveform, field or "waveform", f"{field}_sample_rate" if field else "sample_rate")
+    is_usual = field in ("", "waveform")
+    return partial(_waveform, field or "waveform", "sample_rate" if is_usual else f"{field}_sample_rate")
 
 
 def _waveform(field: str, rate_field: str, content: bytes) -> Sample:

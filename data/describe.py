@@ -44,7 +44,7 @@ class Describer:
 
             rate = int(sample.get(name.replace("waveform", "sample_rate"), np.array(0)))
             seconds = f", {len(array) / rate:.2f} s at {rate:,} Hz" if rate else ""
-            return f"{what}{seconds}\n{waveform_line(array, _WIDTH)}"
+            return f"{what}{seconds}\n{waveform_line(array, _WIDTH, ascii_only=not self._is_terminal)}"
         if array.dtype.kind in "iu" and array.ndim == 1 and self._tokenizer is not None and name in ("tokens", "array"):
             text = self._tokenizer.decode(array[:_TEXT].tolist(), skip_special_tokens=False)
             return f"{what}\n{_shortened(text)}"

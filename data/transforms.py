@@ -11,6 +11,7 @@ from pydantic import Field
 
 from configs.errors import DataError
 from configs.options import Kind, Part, construct
+from data.audio.options import AnyAudioTransform
 from data.images.options import AnyImageTransform
 from data.sample import RandomSource, Sample, SampleError, Source, Transform, fingerprint_of
 from data.tables.options import AnyTableTransform
@@ -26,7 +27,7 @@ class KeepOptions(Part):
     builds: ClassVar[str] = "data.transforms:Keep"
 
 
-AnyTransform = Annotated[KeepOptions | AnyImageTransform | AnyTableTransform, Kind()]
+AnyTransform = Annotated[KeepOptions | AnyImageTransform | AnyAudioTransform | AnyTableTransform, Kind()]
 "Any transform of a sample."
 
 

@@ -26,11 +26,15 @@ knows nothing about shards, the driver nothing about modalities.
     data.packing.tables              tables -> chunks of rows and a schema
     data.packing.series              sets of time series -> one sample per series
     data.packing.arrays              numeric arrays side by side -> one sample per entry
+    data.packing.audio               folders of recordings
+    data.packing.transcripts         what is said in recordings: sidecars, lists, tables
 """
 
 __all__ = [
     "archives",
     "arrays",
+    "audio",
+    "audio_options",
     "documents",
     "driver",
     "encoding",
@@ -54,4 +58,5 @@ __all__ = [
     "tables_options",
     "text",
     "text_options",
+    "transcripts",
 ]

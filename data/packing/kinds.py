@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data.packing.audio_options import AudioPackOptions
 from data.packing.images_options import ImagePackOptions
 from data.packing.options import PackOptions
 from data.packing.source_options import SourcePackOptions
@@ -11,6 +12,7 @@ from data.packing.text_options import TextPackOptions
 PACK_OPTIONS: tuple[type[PackOptions], ...] = (
     TextPackOptions,
     ImagePackOptions,
+    AudioPackOptions,
     TablePackOptions,
     SeriesPackOptions,
     ArrayPackOptions,
