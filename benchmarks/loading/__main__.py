@@ -41,7 +41,8 @@ def main(arguments: list[str]) -> None:
     if unknown:
         parser.error(f"no measurement {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}")
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+    for expected in ("The given NumPy array is not writ", "'pin_memory' argument is set"):
+        warnings.filterwarnings("ignore", message=expected)
     machine = facts()
     print(", ".join(f"{name} {value}" for name, value in machine.items()), flush=True)
     reports = []

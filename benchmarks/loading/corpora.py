@@ -144,7 +144,7 @@ def photo_like(seed: int, side: int, quality: int) -> bytes:
         smooth = Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
         picture += np.asarray(smooth, dtype=np.float32) * (2.0 / cells)
         cells *= 2
-    picture += generator.normal(0, 4, picture.shape).astype(np.float32)
+    picture += generator.normal(0, 8, picture.shape).astype(np.float32)
     low, high = picture.min(), picture.max()
     stream = io.BytesIO()
     Image.fromarray(((picture - low) * (255 / (high - low))).astype(np.uint8)).save(stream, "JPEG", quality=quality)

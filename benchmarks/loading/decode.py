@@ -26,7 +26,7 @@ class Sizes:
 
     workers: tuple[int, ...] = (1, 2)
     rows: int = 32
-    images: tuple[tuple[int, int, int], ...] = ((256, 88, 3000), (512, 86, 1500))
+    images: tuple[tuple[int, int, int], ...] = ((320, 90, 3000), (640, 90, 1500))
     "(side, JPEG quality, samples)"
     texts: int = 40_000
     num_shards: int = 8

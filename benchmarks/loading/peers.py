@@ -221,15 +221,54 @@ class Energon(Converted):
         (folder / ".nv-meta" / "dataset.yaml").write_text("\n".join(lines) + "\n")
 
     def samples(self, work: Work) -> Iterator[Mapping[str, Any]]:
-        raise CannotError("its samples come in batches only")
+        yield from (sample.text for sample in self._loader(work, None, dict, default_collate))
 
     def batches(self, work: Work) -> Iterator[Mapping[str, Any]]:
-        raise CannotError("not written yet")
+        yield from self._loader(work, work.rows, Decode(work.corpus.fields), default_collate)
+
+    def _loader(
+        self, work: Work, rows: int | None, decode: Callable[[Any], Any], collate: Callable[[list[Any]], Any]
+    ) -> Any:
+        from megatron import energon
+
+        config = energon.WorkerConfig(rank=0, world_size=1, num_workers=work.workers, seed_offset=work.seed)
+        dataset = energon.get_train_dataset(
+            str(self._folder(work.corpus)),
+            worker_config=config,
+            batch_size=rows,
+            batch_drop_last=True,
+            shuffle_buffer_size=1000,
+            max_samples_per_sequence=None,
+            task_encoder=_energon_encoder(decode, collate),
+            repeat=False,
+        )
+        return energon.get_loader(dataset)
+
+
+def _energon_encoder(decode: Callable[[Any], Any], collate: Callable[[list[Any]], Any]) -> Any:
+    """What turns its samples into ours: undecoded until `decode`, dictionaries after it."""
+    from megatron import energon
+
+    @energon.stateless
+    def cook(sample: Any) -> Any:
+        return energon.TextSample(**energon.basic_sample_keys(sample), text=decode(sample))
+
+    class Encoder(energon.DefaultTaskEncoder):  # type: ignore[misc]
+        decoder = None
+        cookers = (energon.Cooker(cook),)
+
+        def batch(self, samples: list[Any]) -> Any:
+            return collate([sample.text for sample in samples])
+
+        def encode_batch(self, batch: Any) -> Any:
+            return batch
+
+    return Encoder()
 
 
 def everybody() -> list[Contender]:
     """Every other loader."""
-    return [TarFile(), WebDataset(), Datasets(), LitData(), Mosaic()]
+    return [TarFile(), WebDataset(), Datasets(), LitData(), Mosaic(), Energon()]
 
 
 def member_bytes(shards: list[str], extensions: list[str], index: int) -> dict[str, bytes]:

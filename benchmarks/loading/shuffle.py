@@ -20,7 +20,7 @@ from benchmarks.loading.contenders import CannotError, Contender, Work
 from benchmarks.loading.corpora import Corpus, evenly, numbered
 from benchmarks.loading.figures import Cell, Report, Spread
 from benchmarks.loading.ours import Polytrain
-from benchmarks.loading.peers import Datasets, LitData, Mosaic, WebDataset
+from benchmarks.loading.peers import Datasets, Energon, LitData, Mosaic, WebDataset
 
 Int64 = NDArray[np.int64]
 
@@ -58,6 +58,7 @@ def run(folder: Path, sizes: Sizes) -> Report:
         Datasets(),
         LitData(),
         Mosaic(),
+        Energon(),
     ]
     for contender in contenders:
         try:
