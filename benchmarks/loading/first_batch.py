@@ -5,6 +5,7 @@ Reads one JSON object from its standard input and writes one to its standard out
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import sys
@@ -54,6 +55,8 @@ def main() -> None:
     import torch  # everybody does
 
     torch.set_num_threads(1)
+    importlib.import_module({LOADERS[0]: "data.loader", LOADERS[1]: "webdataset"}[asked["loader"]])
+    importlib.import_module({LOADERS[0]: "data.samples", LOADERS[1]: "webdataset"}[asked["loader"]])
     imported = time.monotonic()
     shards = sorted(map(str, Path(asked.pop("folder")).glob("*.tar")))
     ids = next(ids_from(shards=shards, **asked))

@@ -249,7 +249,7 @@ def _energon_encoder(decode: Callable[[Any], Any], collate: Callable[[list[Any]]
     """What turns its samples into ours: undecoded until `decode`, dictionaries after it."""
     from megatron import energon
 
-    @energon.stateless
+    @energon.stateless  # type: ignore[untyped-decorator]
     def cook(sample: Any) -> Any:
         return energon.TextSample(**energon.basic_sample_keys(sample), text=decode(sample))
 
