@@ -36,6 +36,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import DataError
+from data.remote import RemoteFile
+from data.sample import SampleError
+from data.storage import NoSuchFile, beside, is_url, open_file
 
 Int64 = NDArray[np.int64]
 
@@ -43,6 +46,7 @@ _MAGIC = b"PTINDEX\x01"
 _ALIGN = 64
 _DIGEST_BYTES = 32
 _TAR_BLOCK = 512
+_PIECE_BYTES = 2**24
 
 # webdataset's own rules.
 _KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
@@ -51,9 +55,12 @@ _NOT_A_SAMPLE = re.compile(r"__[^/]*__(?:$|/)")
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """An opened index. The arrays are views of the mapped file."""
+    """An opened index. The arrays are views of the mapped file (of the fetched one, behind a URL)."""
 
-    shard_path: Path
+    shard_path: str
+    "Path or URL."
+    shard_size: int
+    "Bytes."
     shard_sha256: str
     members: tuple[str, ...]
     dtype: str
@@ -82,7 +89,7 @@ class ShardIndex:
         Raises:
             DataError: when it differs.
         """
-        found = _sha256_of(self.shard_path)
+        found = _sha256_of_shard(self.shard_path, self.shard_size)
         if found != self.shard_sha256:
             raise DataError(
                 f"{self.shard_path}: sha256 is {found}, its index says {self.shard_sha256}: the shard was changed "
@@ -95,16 +102,22 @@ def index_path(shard_path: Path) -> Path:
     return shard_path.with_name(shard_path.name + ".index")
 
 
-def write_index(shard_path: Path, lengths: Sequence[int] | None = None) -> Path:
-    """Index a webdataset tar, whoever wrote it. Returns the path of the index.
+def write_index(shard: Path | str, lengths: Sequence[int] | None = None) -> Path:
+    """Index a webdataset tar on a disk, whoever wrote it. Returns the path of the index.
 
     Args:
-        shard_path: the tar.
+        shard: the tar.
         lengths: the length of every sample, where its writer knows it (frames of audio, rows of a table).
 
     Raises:
         DataError: when the tar is unreadable or incomplete, or members of one sample are not adjacent.
     """
+    if is_url(str(shard)):
+        raise DataError(
+            f"{shard}: an index is written beside its shard, which must be on a disk. Index the shard there, "
+            "or download it, and upload the .index too."
+        )
+    shard_path = Path(shard)
     try:
         rows = list(_scan(shard_path))
     except (tarfile.TarError, OSError) as error:
@@ -137,28 +150,28 @@ def write_index(shard_path: Path, lengths: Sequence[int] | None = None) -> Path:
     return target
 
 
-def open_index(shard_path: Path) -> ShardIndex:
+def open_index(shard: Path | str) -> ShardIndex:
     """Open the index of a shard and check it against itself and against the shard's size.
+
+    Args:
+        shard: a path, or a URL beside which the index lies.
 
     Raises:
         DataError: when shard or index is missing, damaged, or they do not belong together.
     """
-    path = index_path(shard_path)
-    if not shard_path.is_file():
-        raise DataError(f"{shard_path}: no such shard.")
-    if not path.is_file():
-        raise DataError(f"{path}: no such index. Make it with: polytrain index {shard_path}")
-    header, arrays = _decode(path)
-    shard = header["shard"]
-    size = shard_path.stat().st_size
-    if size != shard["size"]:
+    name = str(shard)
+    size = _size_of_shard(name)
+    header, arrays = _decode(_content(name), beside(name, ".index"))
+    facts = header["shard"]
+    if size != facts["size"]:
         raise DataError(
-            f"{shard_path}: {size} bytes, its index says {shard['size']}: truncated or replaced. "
+            f"{name}: {size} bytes, its index says {facts['size']}: truncated or replaced. "
             "Restore the shard, or pack it again."
         )
     return ShardIndex(
-        shard_path=shard_path,
-        shard_sha256=shard["sha256"],
+        shard_path=name,
+        shard_size=size,
+        shard_sha256=facts["sha256"],
         members=tuple(header["members"]),
         dtype=header["dtype"],
         **arrays,
@@ -247,13 +260,39 @@ def _encode(header: dict[str, object], arrays: dict[str, NDArray[np.int64] | NDA
     return content + hashlib.sha256(content).digest()
 
 
-def _decode(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _size_of_shard(name: str) -> int:
+    try:
+        if not is_url(name) and not Path(name).is_file():
+            raise NoSuchFile(name)
+        return open_file(name).size()
+    except NoSuchFile:
+        raise DataError(f"{name}: no such shard.") from None
+    except SampleError as error:
+        raise DataError(str(error)) from error
+
+
+def _content(name: str) -> NDArray[np.uint8]:
+    """The index of the shard `name`: mapped from a disk, fetched whole from elsewhere."""
+    path = beside(name, ".index")
+    try:
+        if is_url(name):
+            return np.frombuffer(RemoteFile(path).read_all(), dtype=np.uint8)
+        if not Path(path).is_file():
+            raise NoSuchFile(path)
+        # An empty file cannot be mapped.
+        return np.memmap(path, dtype=np.uint8, mode="r") if Path(path).stat().st_size else np.empty(0, np.uint8)
+    except NoSuchFile:
+        where = ", where it lies on a disk, and put it beside the shard" if is_url(name) else ""
+        raise DataError(f"{path}: no such index. Make it with: polytrain index {name}{where}") from None
+    except SampleError as error:
+        raise DataError(str(error)) from error
+
+
+def _decode(content: NDArray[np.uint8], path: str) -> tuple[dict[str, Any], dict[str, Any]]:
     prefix = len(_MAGIC) + 8
     damaged = f"{path}: damaged or not an index of this version. Delete it and make it again with: polytrain index"
-    # Checked before mapping: an empty file cannot be mapped.
-    if path.stat().st_size < prefix + _DIGEST_BYTES:
+    if len(content) < prefix + _DIGEST_BYTES:
         raise DataError(damaged)
-    content = np.memmap(path, dtype=np.uint8, mode="r")
     if content[: len(_MAGIC)].tobytes() != _MAGIC:
         raise DataError(damaged)
     if hashlib.sha256(content[:-_DIGEST_BYTES].data).digest() != content[-_DIGEST_BYTES:].tobytes():
@@ -268,6 +307,14 @@ def _decode(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         # As plain arrays: every access to a numpy.memmap costs a microsecond more.
         arrays[name] = content[start:stop].view(np.ndarray).view(dtype).reshape(place["shape"])
     return header, arrays
+
+
+def _sha256_of_shard(name: str, size: int) -> str:
+    file, digest = open_file(name), hashlib.sha256()
+    for offset in range(0, size, _PIECE_BYTES):
+        digest.update(file.read(offset, min(_PIECE_BYTES, size - offset)))
+    file.close()
+    return digest.hexdigest()
 
 
 def _sha256_of(path: Path) -> str:

@@ -24,6 +24,7 @@ from configs.seeds import derive
 from data.ahead import Ahead
 from data.batches import BatchPlan
 from data.order import Order, OrderedSource, SampleOrder
+from data.order_options import OrderOptions
 from data.permutation import mix64
 from data.reading import BadSample, Reader, Row
 from data.sample import Sample, Source
@@ -62,12 +63,13 @@ class TrainLoader:
         prefetch: int,
         threads: int = 1,
         bad_samples: int = 0,
+        order: OrderOptions | None = None,
     ) -> None:
         """Load `source` in the order of `seed`; the other arguments are those of `data.sources.DataOptions`."""
-        order = order_of(source, seed, plan.global_rows)
+        drawn = order_of(source, seed, plan.global_rows, order)
         loader = DataLoader(
             _Rows(Reader(source, key=derive(seed, "transforms"), threads=threads)),
-            batch_sampler=_RowSampler(plan, order, source.fingerprint, start, stop),
+            batch_sampler=_RowSampler(plan, drawn, source.fingerprint, start, stop),
             num_workers=workers,
             collate_fn=_identity,
             # Steps are spread over the workers: together they are `prefetch` steps ahead.
@@ -108,20 +110,25 @@ def lost_workers_explained() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # The last two: it died while it handed a batch over.
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         explained = DataError(
-            f"{error} A loader process that is killed has most often run out of memory: lower data.workers or "
+            f"{error}: a DataLoader worker was lost. A loader process that is killed has most often run "
+            "out of memory: lower data.workers or "
             "data.prefetch. Too little shared memory (/dev/shm) looks the same."
         )
         explained.is_everywhere = False
         raise explained from None
 
 
-def order_of(source: Source, seed: int, global_rows: int) -> SampleOrder:
-    """The order in which a run draws from `source`."""
-    return source.order(seed, global_rows) if isinstance(source, OrderedSource) else Order(len(source), seed)
+def order_of(source: Source, seed: int, global_rows: int, options: OrderOptions | None = None) -> SampleOrder:
+    """The order in which a run draws from `source`; a full shuffle where no options are given."""
+    options = options or OrderOptions()
+    if isinstance(source, OrderedSource):
+        return source.order(seed, global_rows, options)
+    return Order(len(source), seed, options)
 
 
 def evaluation_batches(

@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.seeds import derive
-from data.order import Order, SampleOrder
+from data.order import Draws, Order, SampleOrder
+from data.order_options import OrderOptions
 from data.permutation import Permutation
 from data.sample import Sample, Source, fingerprint_of
 from data.sources import MixtureOptions, build_source
+from data.storage import Storage
 from data.transforms import draw, name_of
 
 Int64 = NDArray[np.int64]
@@ -28,10 +30,10 @@ Int64 = NDArray[np.int64]
 class Mixture:
     """A `Source` that holds the samples of its parts one after another, and knows in which order to draw them."""
 
-    def __init__(self, options: MixtureOptions) -> None:
+    def __init__(self, options: MixtureOptions, storage: Storage | None = None) -> None:
         self._options = options
         self._names = list(options.parts)
-        self._sources: list[Source] = [build_source(part.source) for part in options.parts.values()]
+        self._sources: list[Source] = [build_source(part.source, storage) for part in options.parts.values()]
         self._starts = np.cumsum([0, *(len(source) for source in self._sources)], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -66,10 +68,19 @@ class Mixture:
         text = "\n".join([*described, str(self._options.block), *map(str, self._stages())])
         return fingerprint_of(text.encode())
 
-    def order(self, seed: int, global_rows: int) -> SampleOrder:
-        """The order of a run with `global_rows` rows per step."""
+    def order(self, seed: int, global_rows: int, options: OrderOptions) -> SampleOrder:
+        """The order of a run with `global_rows` rows per step; `options` hold within each part."""
+        return self._order(seed, global_rows, options)
+
+    def draws(self, seed: int, global_rows: int, steps: int) -> list[Draws]:
+        """What the first `steps` steps draw, part by part."""
+        rows = self._order(seed, global_rows, OrderOptions()).drawn_until(steps * global_rows)
+        named = zip(self._names, rows.tolist(), self._sources, strict=True)
+        return [Draws(name, drawn, len(source)) for name, drawn, source in named]
+
+    def _order(self, seed: int, global_rows: int, options: OrderOptions) -> MixtureOrder:
         named = zip(self._names, self._sources, strict=True)
-        orders = [Order(len(source), derive(seed, "part", name)) for name, source in named]
+        orders = [Order(len(source), derive(seed, "part", name), options) for name, source in named]
         stages = [(step * global_rows, weights) for step, weights in self._stages()]
         return MixtureOrder(orders, self._starts[:-1], stages, seed=seed, block=self._options.block)
 
@@ -117,6 +128,11 @@ class MixtureOrder:
                 chosen = parts == part
                 indices[rows[chosen]] = self._starts[part] + self._orders[part].indices(places[chosen])
         return indices
+
+    def drawn_until(self, position: int) -> Int64:
+        """Rows of each part drawn before `position`, [parts]."""
+        number = int(np.searchsorted(self._firsts, position, side="right")) - 1
+        return self._stages[number].drawn_until(position)
 
 
 @dataclass(frozen=True)

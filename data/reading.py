@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from data.randomness import stream_at
 from data.sample import RandomSource, Sample, SampleError, Source
-from data.transforms import draw, generator_at
+from data.transforms import draw
 
 _NEIGHBOURS = 16
 
@@ -80,4 +81,4 @@ class Reader:
     def _sample(self, index: int, position: int) -> Sample:
         if not self._is_random:
             return self._source[index]
-        return draw(self._source, index, generator_at(self._key, position))
+        return draw(self._source, index, stream_at(self._key, position))

@@ -19,8 +19,9 @@ import numpy as np
 from configs.errors import DataError
 from data.decoding import decoder_of
 from data.sample import Sample, SampleError, fingerprint_of
-from data.shards import Shard, expand
+from data.shards import Shard, open_shards
 from data.sources import SamplesOptions
+from data.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class _Member:
 class Samples:
     """A `Source` of the decoded members of indexed shards."""
 
-    def __init__(self, options: SamplesOptions) -> None:
+    def __init__(self, options: SamplesOptions, storage: Storage | None = None) -> None:
         self._options = options
-        self._shards = [Shard(path) for path in expand(options.shards)]
+        self._shards = open_shards(options.shards, storage)
         self._members = [self._members_of(shard) for shard in self._shards]
         # A list: bisecting one is several times faster than numpy for a single index.
         self._ends = np.cumsum([len(shard.index) for shard in self._shards], dtype=np.int64).tolist()

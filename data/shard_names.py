@@ -12,4 +12,4 @@ def _listed(value: object) -> object:
 
 
 ShardNames = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
-"Paths, globs and braces, such as shards/quickstart/train-{000000..000003}.tar."
+"Paths or URLs, globs and braces, such as shards/quickstart/train-{000000..000003}.tar."

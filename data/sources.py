@@ -12,20 +12,25 @@ from pydantic import Field, model_validator
 from configs.errors import ConfigError
 from configs.options import Kind, Options, Part, construct, validate
 from configs.recipe import load_tree
+from data.cache import CacheOptions
+from data.hugging_face import HuggingFaceOptions
+from data.order_options import OrderOptions
 from data.priors.options import AnyPrior
 from data.sample import Source
 from data.shard_names import ShardNames
+from data.storage import DirectStorage, Storage, StoredPart
 from data.tables.options import AnyTableSource
-from data.text.options import TokenWindowsOptions
+from data.text.options import AnyText
+from data.text.tokenizer import END_OF_TEXT
 from data.transforms import AnyTransform, Transformed
 
 
-class SamplesOptions(Part):
+class SamplesOptions(StoredPart):
     """The samples of webdataset shards, decoded by the extensions of their members."""
 
     kind: Literal["samples"] = "samples"
     shards: ShardNames
-    "Shard names: paths, globs and braces, such as shards/photos/train-{000000..000031}.tar."
+    "Shard names: paths or URLs, globs and braces, such as shards/photos/train-{000000..000031}.tar."
     fields: dict[str, str] | None = None
     "Field -> member, such as {image: jpg;png, label: cls, caption: json:caption, bytes: jpg:raw}. Null: every member."
     transforms: list[AnyTransform] = Field(default_factory=list)
@@ -34,7 +39,7 @@ class SamplesOptions(Part):
     builds: ClassVar[str] = "data.samples:Samples"
 
 
-PlainSource = Annotated[TokenWindowsOptions | SamplesOptions | AnyTableSource | AnyPrior, Kind()]
+PlainSource = Annotated[AnyText | SamplesOptions | AnyTableSource | HuggingFaceOptions | AnyPrior, Kind()]
 "Any source but a mixture."
 
 
@@ -56,7 +61,7 @@ class MixtureStage(Options):
     "The weight of every part."
 
 
-class MixtureOptions(Part):
+class MixtureOptions(StoredPart):
     """Several sources in exact proportions, which may change with the step."""
 
     kind: Literal["mixture"] = "mixture"
@@ -87,7 +92,9 @@ class MixtureOptions(Part):
         return self
 
 
-AnySource = Annotated[TokenWindowsOptions | SamplesOptions | AnyTableSource | MixtureOptions | AnyPrior, Kind()]
+AnySource = Annotated[
+    AnyText | SamplesOptions | AnyTableSource | HuggingFaceOptions | MixtureOptions | AnyPrior, Kind()
+]
 
 
 class DataOptions(Options):
@@ -97,8 +104,14 @@ class DataOptions(Options):
     "The samples trained on."
     validation: AnySource | None = None
     "Held-out samples, for probes."
+    order: OrderOptions = OrderOptions()
+    "In which order samples are drawn."
+    cache: CacheOptions | None = None
+    "Copies of shards on a local disk, for shards that are far away. Null reads them where they lie."
     tokenizer: str | None = None
     "A tokenizer.json, for probes, generation and export of text models."
+    end_of_text: str = END_OF_TEXT
+    "The token that ends a document: name it where the tokenizer was made by others, such as </s> or [SEP]."
     workers: int = Field(default=0, ge=0)
     "Loader processes per rank; 0 loads in a thread of the training process."
     prefetch: int = Field(default=8, gt=0)
@@ -116,9 +129,10 @@ def plain_sources(options: AnySource) -> dict[str, Part]:
     return {"": options}
 
 
-def build_source(options: AnySource) -> Source:
-    """The source that `options` describe."""
-    source = cast(Source, construct(options))
+def build_source(options: AnySource, storage: Storage | None = None) -> Source:
+    """The source that `options` describe; `storage` (shards as they lie, where None) opens the shards it reads."""
+    arguments = [storage or DirectStorage()] if isinstance(options, StoredPart) else []
+    source = cast(Source, construct(options, *arguments))
     transforms = getattr(options, "transforms", None)
     return Transformed(source, transforms) if transforms else source
 

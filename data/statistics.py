@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from pydantic import JsonValue
@@ -11,14 +10,14 @@ from pydantic import JsonValue
 from data.index import ShardIndex, open_index
 
 
-def shard_statistics(shards: Sequence[Path]) -> dict[str, JsonValue]:
+def shard_statistics(shards: Sequence[str]) -> dict[str, JsonValue]:
     """Counts, sizes and lengths over all samples of `shards`."""
     indexes = [open_index(path) for path in shards]
     lengths = np.concatenate([np.diff(index.ends, prepend=0) for index in indexes])
     facts: dict[str, JsonValue] = {
         "shards": len(indexes),
         "samples": int(sum(len(index) for index in indexes)),
-        "bytes": int(sum(path.stat().st_size for path in shards)),
+        "bytes": int(sum(index.shard_size for index in indexes)),
     }
     if lengths.any():
         low, middle, high = (int(value) for value in np.percentile(lengths, [5, 50, 95]))

@@ -13,6 +13,7 @@ from configs.errors import DataError
 from configs.options import Kind, Part, construct
 from data.audio.options import AnyAudioTransform
 from data.images.options import AnyImageTransform
+from data.randomness import stream_at
 from data.sample import RandomSource, Sample, SampleError, Source, Transform, fingerprint_of
 from data.tables.options import AnyTableTransform
 
@@ -60,7 +61,7 @@ class Transformed:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Sample:
-        return self.draw(index, generator_at(0, index))
+        return self.draw(index, stream_at(0, index))
 
     def draw(self, index: int, generator: np.random.Generator) -> Sample:
         """The sample at `index`, transformed."""
@@ -85,11 +86,6 @@ class Transformed:
     def name(self, index: int) -> str:
         """Where the sample at `index` comes from."""
         return name_of(self.source, index)
-
-
-def generator_at(key: int, position: int) -> np.random.Generator:
-    """The random stream of one position: Philox (Salmon et al. 2011) keyed by (key, position)."""
-    return np.random.Generator(np.random.Philox(key=np.array([key, position], dtype=np.uint64)))
 
 
 def draw(source: Source, index: int, generator: np.random.Generator) -> Sample:

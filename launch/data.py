@@ -45,14 +45,14 @@ def run(arguments: argparse.Namespace) -> None:
         _show_shards(arguments)
 
 
-def _shards(names: Sequence[str]) -> list[Path]:
+def _shards(names: Sequence[str]) -> list[str]:
     from data.shards import expand
 
     folders = [f"{name}/*.tar" if Path(name).is_dir() else name for name in names]
     return expand(folders)
 
 
-def _verify(shards: Sequence[Path]) -> None:
+def _verify(shards: Sequence[str]) -> None:
     from tqdm import tqdm
 
     from data.index import open_index
@@ -73,7 +73,7 @@ def _show_source(arguments: argparse.Namespace) -> None:
 
     source = build_source(source_at(arguments.what[0], arguments.key))
     facts: dict[str, Any] = {"source": f"{arguments.what[0]}, {arguments.key}", "samples": len(source)}
-    _print(facts, source, _tokenizer_beside([Path(arguments.what[0])]), arguments)
+    _print(facts, source, _tokenizer_beside(arguments.what[0]), arguments)
 
 
 def _show_shards(arguments: argparse.Namespace) -> None:
@@ -83,8 +83,8 @@ def _show_shards(arguments: argparse.Namespace) -> None:
 
     shards = _shards(arguments.what)
     facts = shard_statistics(shards)
-    source = Samples(SamplesOptions(shards=[str(path) for path in shards]))
-    _print(facts, source, _tokenizer_beside(shards), arguments)
+    source = Samples(SamplesOptions(shards=shards))
+    _print(facts, source, _tokenizer_beside(shards[0]), arguments)
 
 
 def _print(facts: dict[str, Any], source: Any, tokenizer: Path | None, arguments: argparse.Namespace) -> None:
@@ -115,7 +115,7 @@ def _print(facts: dict[str, Any], source: Any, tokenizer: Path | None, arguments
             print("\n".join([f"  {field}: {head}", *(f"    {line}" for line in rest)]))
 
 
-def _tokenizer_beside(paths: Sequence[Path]) -> Path | None:
-    """The tokenizer.json in the folder of the first shard."""
-    candidate = paths[0].parent / "tokenizer.json"
+def _tokenizer_beside(path: str) -> Path | None:
+    """The tokenizer.json in the folder of a local file."""
+    candidate = Path(path).parent / "tokenizer.json"
     return candidate if candidate.is_file() else None

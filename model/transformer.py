@@ -46,8 +46,8 @@ class Transformer(nn.Module):
 
         Args:
             tokens_BT: int64 token ids.
-            segments_BT: document number of each token, non-decreasing along a row; None means
-                that each row is one document. Ignored where `documents: joined`.
+            segments_BT: document number of each token, below 0 for padding; the tokens of a document
+                stand side by side. None means that each row is one document. Ignored where `documents: joined`.
         """
         if self.options.documents == "joined":
             segments_BT = None

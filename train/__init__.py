@@ -23,6 +23,7 @@ Does not belong here: reading data files, layers, command-line presentation beyo
     train.checkpoint   crash-safe checkpoints of that state
     train.run_folder   what is in `runs/<name>/`, who may write there
     train.metrics      metrics.jsonl, TensorBoard, progress
+    train.epochs       how many epochs a run draws, and whether it may
     train.bad_samples  a record of the samples that could not be read
     train.check        what a recipe would train, without building it
     train.inference    a trained model in one process
@@ -35,6 +36,7 @@ __all__ = [
     "checkpoint",
     "command",
     "engines",
+    "epochs",
     "export",
     "inference",
     "loop",

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from configs.options import Part
-from data.index import open_index
-from data.shards import expand
-from data.sources import AnySource, plain_sources
+from data.cache import storage_of
+from data.shards import open_shards
+from data.sources import AnySource, build_source, plain_sources
 from data.text.options import TokenWindowsOptions
+from train.epochs import epochs_of_run, require_epochs
 from train.recipe import Recipe
 
 
@@ -18,6 +19,7 @@ def summary(recipe: Recipe) -> dict[str, Any]:
 
     Raises:
         DataError: when shards or their indexes are missing or damaged.
+        ConfigError: when the run would draw more epochs than data.order.epochs.
     """
     facts: dict[str, Any] = {"parameters": num_parameters(recipe), "rows per step": recipe.batch.global_}
     facts["rows in all"] = recipe.batch.global_ * recipe.train.steps
@@ -25,8 +27,10 @@ def summary(recipe: Recipe) -> dict[str, Any]:
         source = getattr(recipe.data, split)
         if source is not None:
             facts |= {f"{split} {name}": value for name, value in _source_facts(source).items()}
-    if "train windows" in facts:
-        facts["epochs"] = round(facts["rows in all"] / max(1, facts["train windows"]), 3)
+    source = build_source(recipe.data.train, storage_of(recipe.data.cache))
+    require_epochs(recipe, source)
+    for draws in epochs_of_run(recipe, source):
+        facts[f"epochs of {draws.name}" if draws.name else "epochs"] = round(draws.epochs, 3)
     if isinstance(recipe.data.train, TokenWindowsOptions):
         facts["tokens per step"] = recipe.batch.global_ * recipe.data.train.length
     facts["run folder"] = f"{recipe.run} ({'exists' if Path(recipe.run).exists() else 'new'})"
@@ -56,7 +60,7 @@ def _source_facts(options: AnySource) -> dict[str, Any]:
 def _plain_facts(source: Part) -> dict[str, int]:
     if not isinstance(source, TokenWindowsOptions):
         return {}
-    indexes = [open_index(path) for path in expand(source.shards)]
+    indexes = [shard.index for shard in open_shards(source.shards)]
     return {
         "shards": len(indexes),
         "documents": sum(len(index) for index in indexes),

@@ -15,11 +15,11 @@ import torch
 from huggingface_hub import save_torch_state_dict
 
 from configs.errors import ConfigError
-from data.text.tokenizer import END_OF_TEXT, load_tokenizer
+from data.text.tokenizer import load_tokenizer
 from model.interop.families import family_of
 from train.inference import open_checkpoint
 from train.objectives.options import CausalLMOptions
-from train.recipe import recipe_of_run
+from train.recipe import Recipe, recipe_of_run
 from train.run_folder import RunFolder
 
 
@@ -44,7 +44,7 @@ def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         config = family.config(recipe.model, tied_head=recipe.objective.tied_head) | {"dtype": dtype}
-        config |= _write_tokenizer(folder, partial, recipe.model.max_length)
+        config |= _write_tokenizer(folder, partial, recipe)
         (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         tensors = {
             name: tensor.to(getattr(torch, dtype)) for name, tensor in family.tensors(weights, recipe.model).items()
@@ -56,18 +56,19 @@ def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32
     return str(config["architectures"][0])
 
 
-def _write_tokenizer(folder: RunFolder, output: Path, max_length: int) -> dict[str, object]:
+def _write_tokenizer(folder: RunFolder, output: Path, recipe: Recipe) -> dict[str, object]:
     """Copy the run's tokenizer; returns the special token ids for config.json."""
     if not folder.tokenizer.exists():
         return {}
     shutil.copyfile(folder.tokenizer, output / "tokenizer.json")
+    end_of_text = recipe.data.end_of_text
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": END_OF_TEXT,
-        "eos_token": END_OF_TEXT,
-        "model_max_length": max_length,
+        "bos_token": end_of_text,
+        "eos_token": end_of_text,
+        "model_max_length": recipe.model.max_length,
         "clean_up_tokenization_spaces": False,
     }
     (output / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    end = load_tokenizer(folder.tokenizer).token_to_id(END_OF_TEXT)
+    end = load_tokenizer(folder.tokenizer, end_of_text=end_of_text).token_to_id(end_of_text)
     return {"bos_token_id": end, "eos_token_id": end}

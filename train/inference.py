@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from configs.errors import CheckpointError, ConfigError
 from configs.seeds import derive
-from data.text.tokenizer import END_OF_TEXT, load_tokenizer
+from data.text.tokenizer import load_tokenizer
 from model.generate import Sampling, generate
 from train.checkpoint import Checkpoint, Checkpoints
 from train.objectives.causal_lm import CausalLM
@@ -51,17 +51,17 @@ class TrainedModel:
         """The tokenizer of the run."""
         if not self.folder.tokenizer.exists():
             raise ConfigError(f"{self.folder.path}: has no tokenizer.json; its recipe names no data.tokenizer.")
-        return load_tokenizer(self.folder.tokenizer)
+        return load_tokenizer(self.folder.tokenizer, end_of_text=self.recipe.data.end_of_text)
 
     def continue_text(self, prompt: str, num_tokens: int, sampling: Sampling, seed: int) -> str:
         """What the model writes after `prompt`."""
         if not isinstance(self.objective, CausalLM):
             raise ConfigError(f"{self.folder.path}: objective {self.recipe.objective.kind} does not write text.")
         tokenizer = self.tokenizer()
-        end = tokenizer.token_to_id(END_OF_TEXT)
+        end = tokenizer.token_to_id(self.recipe.data.end_of_text)
         written = generate(
             self.objective.logits,
-            torch.tensor(tokenizer.encode(prompt).ids or [end]),
+            torch.tensor(tokenizer.encode(prompt, add_special_tokens=False).ids or [end]),
             num_tokens=num_tokens,
             max_length=self.recipe.model.max_length,
             sampling=sampling,

@@ -76,6 +76,7 @@ class Recipe(Options):
         """
         tree = self.tree()
         parts = {"batch": {"global": tree["batch"]["global"]}, "train": {"clip_norm": tree["train"]["clip_norm"]}}
+        parts["data"] = {"order": {key: value for key, value in tree["data"]["order"].items() if key != "epochs"}}
         return parts | {key: tree[key] for key in ("seed", "model", "objective", "optimizer")}
 
 

@@ -14,6 +14,7 @@ import torch.utils.deterministic
 
 from configs.errors import ConfigError, DataError, UserError
 from data.batches import BatchPlan
+from data.cache import storage_of
 from data.loader import TrainLoader, lost_workers_explained
 from data.sample import Source
 from data.sources import build_source, plain_sources
@@ -21,6 +22,7 @@ from data.text.tokenizer import load_tokenizer
 from train.bad_samples import BadSampleLog
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
 from train.engines.engine import Engine, EngineRequest, build_engine
+from train.epochs import require_epochs
 from train.loop import Loop
 from train.metrics import MetricsLog, read_rows
 from train.objectives.objective import build_objective, require_fields
@@ -38,9 +40,10 @@ def run(recipe: Recipe, world: World) -> None:
         UserError: for anything the user has to change; the run folder is then as it was.
     """
     plan = BatchPlan.of(recipe.batch, world.rank, world.size)
-    source = build_source(recipe.data.train)
+    source = build_source(recipe.data.train, storage_of(recipe.data.cache))
     require_fields(recipe.objective, source, f"data.train (kind {recipe.data.train.kind})")
     _require_vocabulary(recipe)
+    require_epochs(recipe, source)
     _set_determinism(recipe.train.deterministic)
     folder = RunFolder(Path(recipe.run))
     with ExitStack() as stack:
@@ -64,6 +67,7 @@ def run(recipe: Recipe, world: World) -> None:
             stop=recipe.train.steps,
             workers=recipe.data.workers,
             prefetch=recipe.data.prefetch,
+            order=recipe.data.order,
             threads=recipe.data.threads,
             bad_samples=recipe.data.bad_samples,
         )
@@ -139,7 +143,7 @@ def _require_vocabulary(recipe: Recipe) -> None:
             )
     if recipe.data.tokenizer is None:
         return
-    found = load_tokenizer(recipe.data.tokenizer).get_vocab_size()
+    found = load_tokenizer(recipe.data.tokenizer, end_of_text=recipe.data.end_of_text).get_vocab_size()
     if found > recipe.model.vocab_size:
         raise DataError(
             f"{recipe.data.tokenizer}: has {found} entries, more than model.vocab_size={recipe.model.vocab_size}; "

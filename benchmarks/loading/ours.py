@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.loading.contenders import CannotError, Work
+from benchmarks.loading.contenders import Work
 from benchmarks.loading.corpora import Corpus, Field
-from configs.errors import UserError
 from data.batches import BatchPlan
-from data.loader import TrainLoader, order_of
+from data.loader import TrainLoader
+from data.order import Order
+from data.order_options import OrderOptions
 from data.reading import Reader, Row
 from data.sample import Sample, Source
 from data.samples import Samples
 from data.sources import SamplesOptions
+from data.storage import Storage
 
 _ROWS_AT_ONCE = 1024
 _ROWS_OF_A_BATCH = 64
@@ -42,17 +42,10 @@ class Decoded:
         return sample
 
 
-def raw_source(shards: Sequence[str], extensions: Sequence[str], **options: Any) -> Samples:
-    """The members of shards as they lie in them.
-
-    Raises:
-        CannotError: when this checkout does not have one of the options, or cannot read such shards.
-    """
-    try:
-        fields = {extension: f"{extension}:raw" for extension in extensions}
-        return Samples(SamplesOptions.model_validate({"shards": list(shards), "fields": fields, **options}))
-    except (UserError, ValueError) as error:
-        raise CannotError(str(error).replace("\n", " ")) from error
+def raw_source(shards: Sequence[str], extensions: Sequence[str], storage: Storage | None = None) -> Samples:
+    """The members of shards as they lie in them."""
+    fields = {extension: f"{extension}:raw" for extension in extensions}
+    return Samples(SamplesOptions(shards=list(shards), fields=fields), storage)
 
 
 def decoded_source(corpus: Corpus) -> Source:
@@ -66,19 +59,17 @@ def decoded_source(corpus: Corpus) -> Source:
 class Polytrain:
     """Any order over the indexed tars."""
 
-    def __init__(self, shuffle: str = "full", **order: int) -> None:
+    def __init__(self, shuffle: Literal["full", "window", "none"] = "full", **sizes: int) -> None:
         """`shuffle` and the rest are the keys of `data.order`."""
-        sizes = "".join(f", {key} {value:,}" for key, value in order.items())
-        self.name = f"polytrain ({shuffle}{sizes})"
-        self._order = {"shuffle": shuffle, **order}
+        self._order = OrderOptions.model_validate({"shuffle": shuffle, **sizes})
+        self.name = f"polytrain ({', '.join([shuffle, *(f'{key} {value:,}' for key, value in sizes.items())])})"
 
     def prepare(self, corpus: Corpus) -> float:
-        self._options()
         return corpus.index_seconds
 
     def indices(self, num_samples: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """(positions, samples) of one epoch, a thousand at a time, as the loader computes them."""
-        order = order_of(_Sized(num_samples), seed, 1, *self._options())
+        order = Order(num_samples, seed, self._order)
         for first in range(0, num_samples, _ROWS_AT_ONCE):
             positions = np.arange(first, min(first + _ROWS_AT_ONCE, num_samples), dtype=np.int64)
             yield positions, order.indices(positions)
@@ -109,33 +100,10 @@ class Polytrain:
             stop=stop,
             workers=work.workers,
             prefetch=2 * max(1, work.workers),  # what torch's DataLoader and WebLoader do
-            **dict(zip(["order"], self._options(), strict=False)),
+            order=self._order,
         )
         try:
             for step in loader:
                 yield from step.micro_batches
         finally:
             loader.close()
-
-    def _options(self) -> list[Any]:
-        """The options of the order; none where they are the usual ones."""
-        if self._order == {"shuffle": "full"}:
-            return []
-        if importlib.util.find_spec("data.order_options") is None:
-            raise CannotError("this checkout has no data.order")
-        return [importlib.import_module("data.order_options").OrderOptions(**self._order)]
-
-
-class _Sized:
-    """A source that is only counted."""
-
-    fingerprint = 0
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, index: int) -> Sample:
-        raise NotImplementedError

@@ -21,6 +21,8 @@ from benchmarks.loading.figures import WEBDATASET, Report, Spread, interleaved, 
 from benchmarks.loading.ours import Polytrain, raw_source
 from benchmarks.loading.peers import Datasets, WebDataset
 from benchmarks.loading.server import counts, serving
+from data.cache import CacheOptions, storage_of
+from data.storage import Storage
 
 Epochs = Callable[[Work], list[Iterator[Mapping[str, Any]]]]
 "A loader: two epochs over the shards of a work, which are URLs. Opened when they are asked for."
@@ -47,26 +49,23 @@ _TRIAL = 1 << 20
 "A seed that no repetition has."
 
 
-class Ranges:
-    """Ours by ranges of the remote tars, or through a cache of whole shards."""
+class Ours:
+    """Ranges of the remote tars, several at a time, or a cache of whole shards; fully shuffled."""
 
-    def __init__(self, folder: Path, threads: int, options: Mapping[str, Any] | None = None) -> None:
-        """`options` are further keys of a `samples` source; {new} in a value becomes a folder of this run."""
-        self.name = f"polytrain, {'cache' if options else 'ranges'}, {threads} at a time"
+    def __init__(self, folder: Path, threads: int, *, cached: bool = False) -> None:
+        self.name = f"polytrain, {'cache' if cached else 'ranges'}, {threads} at a time"
         self._folder = folder
         self._threads = threads
-        self._options = dict(options or {})
+        self._cached = cached
 
     def __call__(self, work: Work) -> list[Iterator[Mapping[str, Any]]]:
-        new = self._folder / f"cache-{work.corpus.name}-{self._threads}-{work.seed}".replace(" ", "-")
-        options = {
-            name: value.format(new=new) if isinstance(value, str) else value for name, value in self._options.items()
-        }
-        return [self._epoch(work, options, number) for number in range(2)]
+        new = self._folder / f"polytrain-{work.corpus.name}-{work.seed}".replace(" ", "-")
+        options = CacheOptions(folder=str(new), size_gb=1000) if self._cached else None
+        return [self._epoch(work, storage_of(options), number) for number in range(2)]
 
-    def _epoch(self, work: Work, options: dict[str, Any], number: int) -> Iterator[Mapping[str, Any]]:
+    def _epoch(self, work: Work, storage: Storage, number: int) -> Iterator[Mapping[str, Any]]:
         extensions = [field.extension for field in work.corpus.fields.values()]
-        source = raw_source([str(shard) for shard in work.corpus.shards], extensions, **options)
+        source = raw_source([str(shard) for shard in work.corpus.shards], extensions, storage)
         yield from Polytrain().read(source, work.seed + number, self._threads)
 
 
@@ -79,9 +78,9 @@ def run(folder: Path, sizes: Sizes) -> Report:
         loaders["webdataset, cache_dir"] = partial(_cached_by_webdataset, folder)
         loaders["datasets (streaming)"] = partial(_twice, Datasets())
         for threads in sizes.threads:
-            ranges = Ranges(folder, threads)
+            ranges = Ours(folder, threads)
             loaders[ranges.name] = ranges
-        cached = Ranges(folder, max(sizes.threads), {"cache": "{new}"})
+        cached = Ours(folder, min(sizes.threads), cached=True)
         loaders[cached.name] = cached
         with serving(corpus.folder, sizes.latency_s) as address:
             _measure(report, address, corpus, loaders, sizes)

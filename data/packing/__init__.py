@@ -28,6 +28,7 @@ knows nothing about shards, the driver nothing about modalities.
     data.packing.arrays              numeric arrays side by side -> one sample per entry
     data.packing.audio               folders of recordings
     data.packing.transcripts         what is said in recordings: sidecars, lists, tables
+    data.packing.readers             readers of these formats
 """
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "kinds",
     "options",
     "packages",
+    "readers",
     "record",
     "registries",
     "series",

@@ -1,30 +1,34 @@
 """Where text comes from. A corpus is an iterator of named documents in a fixed order.
 
-stdlib             the Python standard library: the source of every module, and its docstrings
-a folder           its text files, recursively (.txt .md .rst .py)
-FILE.jsonl[.gz]    one JSON object per line; the text is its key "text"
-a text file        one document
+stdlib                        the Python standard library: the source of every module, and its docstrings
+hf:NAME[:CONFIG][@SPLIT]      a data set of the Hugging Face hub, streamed (split train unless named)
+a folder                      its files of the formats below, recursively, hidden ones left out
+a folder by save_to_disk      a data set of the `datasets` library
+FILE.txt .md .rst .py         one document; so is a file of any other suffix
+FILE.jsonl .csv .tsv .parquet one document per row; the text is its column "text" (text_key)
+NAME.dict                     a dictd dictionary beside its NAME.index: one document per entry
+FILE.fasta .fa .fna .faa      one document per sequence
+FILE.eml                      a mail without its headers
+
+Files may be compressed (.gz .dz .bz2 .xz .zst). `DocumentOptions` say where texts and labels are, which
+files of a folder to take, and what they are where suffixes do not tell.
 """
 
 from __future__ import annotations
 
-import ast
-import gzip
-import json
-import sysconfig
-import warnings
-import zlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from configs.errors import DataError
+from data.packing.readers import hugging_face
+from data.packing.readers.entry import Entry, Label, Reader
+from data.packing.readers.formats import FORMATS, format_by_suffix
+from data.packing.readers.options import DocumentOptions
+from data.packing.readers.stdlib import standard_library
 
-_TEXT_SUFFIXES = frozenset({".txt", ".md", ".rst", ".py"})
-# Not the library itself: tests, vendored wheels, and what pip installed beside it.
-_NOT_STDLIB = frozenset(
-    {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__", "ensurepip", "lib2to3"}
-)
+_HUB = "hf:"
 
 
 @dataclass(frozen=True)
@@ -34,94 +38,75 @@ class Document:
     name: str
     text: str
     group: str
+    label: Label | None = None
 
 
-def documents(corpus: str) -> Iterator[Document]:
+def documents(corpus: str, options: DocumentOptions | None = None) -> Iterator[Document]:
     """The documents of `corpus` (see the module's list), in a fixed order; empty ones are left out.
 
+    Files are read as they are reached, and a row at a time where the format allows it.
+
     Raises:
-        DataError: when the corpus does not exist or cannot be read.
+        DataError: when the corpus does not exist or cannot be read; it names the file, and the line or row.
     """
-    for document in _all_documents(corpus):
-        if document.text.strip():
-            yield document
+    options = options or DocumentOptions()
+    for prefix, entries in _sources(corpus, options):
+        for entry in entries:
+            if entry.text.strip():
+                yield _document(prefix, entry, options)
 
 
-def _all_documents(corpus: str) -> Iterator[Document]:
-    if corpus == "stdlib":
-        return _standard_library()
+def _sources(corpus: str, options: DocumentOptions) -> Iterator[tuple[str, Iterator[Entry]]]:
+    """What the names of documents begin with, and the texts: one pair for each file."""
     path = Path(corpus)
-    if path.is_dir():
-        return _folder(path)
-    if not path.is_file():
+    if corpus == "stdlib":
+        yield "", standard_library()
+    elif corpus.startswith(_HUB):
+        yield corpus, hugging_face.hub(corpus.removeprefix(_HUB), options)
+    elif path.is_file():
+        yield path.name, _reader(path, options)(path, options)
+    elif not path.is_dir():
         raise DataError(
-            f"{corpus}: no such corpus. Expected 'stdlib', a folder of text files, a .jsonl[.gz] file or a text file."
+            f"{corpus}: no such corpus. Expected 'stdlib', a folder of text files, a .jsonl, .csv, .parquet, dictd or "
+            "FASTA file (each may be compressed), a text file, or hf:NAME."
         )
-    if path.name.removesuffix(".gz").endswith(".jsonl"):
-        return _json_lines(path)
-    return iter([Document(path.name, _read_text(path), path.name)])
+    elif hugging_face.is_saved(path):
+        yield path.name, hugging_face.saved(path, options)
+    else:
+        for file in _files(path, options):
+            yield file.relative_to(path).as_posix(), _reader(file, options)(file, options)
 
 
-def _standard_library() -> Iterator[Document]:
-    root = Path(sysconfig.get_paths()["stdlib"])
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root).as_posix()
-        if _NOT_STDLIB.intersection(Path(name).parts):
-            continue
-        # A few files are deliberately not UTF-8; they test the tokenizer of Python itself.
-        text = path.read_text(encoding="utf-8", errors="replace")
-        yield Document(name, text, name)
-        yield Document(f"{name}:docstrings", _docstrings(text), name)
-
-
-def _docstrings(source: str) -> str:
-    """The docstrings of a module, its classes and functions, in source order."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            module = ast.parse(source)
-        except (SyntaxError, ValueError):
-            return ""
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [ast.get_docstring(node) for node in ast.walk(module) if isinstance(node, kinds)]
-    return "\n\n".join(text for text in found if text)
-
-
-def _folder(root: Path) -> Iterator[Document]:
+def _files(root: Path, options: DocumentOptions) -> Iterator[Path]:
+    suffixes = () if options.format == "auto" else FORMATS[options.format].suffixes
+    if options.pattern is None and options.format != "auto" and not suffixes:
+        raise DataError(f"{root}: files of format {options.format} have no suffix of their own; name them: --pattern")
     for path in sorted(root.rglob("*")):
-        if path.suffix in _TEXT_SUFFIXES and path.is_file():
-            name = path.relative_to(root).as_posix()
-            yield Document(name, _read_text(path), name)
+        name = PurePosixPath(path.relative_to(root).as_posix())
+        if any(part.startswith(".") for part in name.parts) or not path.is_file():
+            continue
+        if options.pattern is not None:
+            is_wanted = name.match(options.pattern)
+        else:
+            known = format_by_suffix(path)
+            is_wanted = known is not None and (options.format == "auto" or known is FORMATS[options.format])
+        if is_wanted:
+            yield path
 
 
-def _json_lines(path: Path) -> Iterator[Document]:
-    open_bytes = gzip.open if path.suffix == ".gz" else open
-    number = 0
-    try:
-        with open_bytes(path, "rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                name = f"{path.name}:{number}"
-                yield Document(name, _text_of(line, f"{path}, line {number}"), name)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read after line {number}: {error}") from None
+def _reader(path: Path, options: DocumentOptions) -> Reader:
+    if options.format != "auto":
+        return FORMATS[options.format].reader
+    return (format_by_suffix(path) or FORMATS["plain"]).reader
 
 
-def _text_of(line: bytes, where: str) -> str:
-    try:
-        text = json.loads(line)["text"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f'{where}: expected a JSON object with the key "text": {error!r}') from None
-    if not isinstance(text, str):
-        raise DataError(f'{where}: "text" is {type(text).__name__}, expected a string')
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:  # JSON can write half a surrogate pair; no tokenizer takes it
-        raise DataError(f'{where}: "text" is not valid Unicode: {error}') from None
-    return text
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+def _document(prefix: str, entry: Entry, options: DocumentOptions) -> Document:
+    name = ":".join(filter(None, (prefix, entry.place)))
+    group = ":".join(filter(None, (prefix, entry.group))) if entry.group else name
+    label = entry.label
+    if options.label_pattern is not None:
+        found = re.search(options.label_pattern, f"/{name}")
+        if found is None:
+            raise DataError(f"{name}: label_pattern {options.label_pattern!r} matches nothing in '/{name}'")
+        label = found[1] if found.re.groups else found[0]
+    return Document(name, entry.text, group, label)

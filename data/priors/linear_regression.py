@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from data.priors.arithmetic import Floats, product
 from data.priors.options import LinearRegressionOptions
-from data.priors.prior import Prior, stream
+from data.priors.prior import Prior
+from data.randomness import stream
 from data.sample import Sample
 
 

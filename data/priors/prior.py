@@ -1,9 +1,7 @@
 """`Prior`: a source that computes its samples, each from a random stream of its own.
 
-A stream is a Philox generator (Salmon et al. 2011) whose key is a hash of (seed, kind, index).
-Being counter-based it starts at once for any key, so no sample depends on those drawn before it, and
-any rank or worker can make any sample. Philox's bits are the same on every machine; the golden
-hashes in the tests notice a numpy that turns them into other numbers.
+A stream's key is a hash of (seed, kind, index), so no sample depends on those drawn before it, and any rank or
+worker can make any sample.
 """
 
 from __future__ import annotations
@@ -14,8 +12,8 @@ from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from configs.seeds import derive
 from data.priors.options import PriorOptions
+from data.randomness import stream
 from data.sample import Sample, fingerprint_of
 
 OptionsT = TypeVar("OptionsT", bound=PriorOptions)
@@ -47,11 +45,6 @@ class Prior(ABC, Generic[OptionsT]):
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         return self.make(stream(self.options.seed, self.options.kind, int(index)))
-
-
-def stream(seed: int, *purpose: str | int) -> np.random.Generator:
-    """The random stream of one named use of `seed`."""
-    return np.random.Generator(np.random.Philox(key=derive(seed, *purpose)))
 
 
 def between(rng: np.random.Generator, low: int, high: int) -> int:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from configs.errors import DataError
 from data.sample import SampleError
 from data.shard_names import ShardNames
-from data.shards import Shard, expand
+from data.shards import expand, open_shards
+from data.storage import Storage, is_url
 from data.tables.schema import SCHEMA_FILE, Schema, load_schema
 
 MEMBERS = ("numeric.npy", "categorical.npy", "json")
@@ -36,13 +37,15 @@ class ChunkPlace:
 class Chunks:
     """The chunks of all shards, in order."""
 
-    def __init__(self, shards: ShardNames, schema_file: str | None) -> None:
-        paths = expand(shards)
-        if not paths:
+    def __init__(self, shards: ShardNames, schema_file: str | None, storage: Storage | None = None) -> None:
+        names = expand(shards)
+        if not names:
             raise DataError("shards: names no shard.")
-        self._schema_path = Path(schema_file) if schema_file else paths[0].with_name(SCHEMA_FILE)
+        if schema_file is None and is_url(names[0]):
+            raise DataError(f"{names[0]}: set the key schema_file to a copy of its {SCHEMA_FILE} on a disk.")
+        self._schema_path = Path(schema_file) if schema_file else Path(names[0]).with_name(SCHEMA_FILE)
         self.schema: Schema = load_schema(self._schema_path)
-        self._shards = [Shard(path) for path in paths]
+        self._shards = open_shards(shards, storage)
         for shard in self._shards:
             if lacking := sorted(set(MEMBERS) - set(shard.index.members)):
                 raise DataError(

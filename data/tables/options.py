@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from configs.options import Part
 from data.shard_names import ShardNames
+from data.storage import StoredPart
 
 
 def _both_ends(value: object) -> object:
@@ -34,7 +35,7 @@ class _ShareOptions(Part):
         return self
 
 
-class TableTasksOptions(_ShareOptions):
+class TableTasksOptions(_ShareOptions, StoredPart):
     """In-context classification tasks from packed tables: rows, a target column, known and queried rows."""
 
     kind: Literal["table_tasks"] = "table_tasks"
@@ -74,7 +75,7 @@ class TableTasksOptions(_ShareOptions):
         return self
 
 
-class TableRowsOptions(Part):
+class TableRowsOptions(StoredPart):
     """The rows of one packed table, one by one."""
 
     kind: Literal["table_rows"] = "table_rows"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from configs.errors import DataError
 from configs.options import nearest
 from data.sample import Sample, fingerprint_of
+from data.storage import Storage
 from data.tables.chunks import ChunkPlace, Chunks
 from data.tables.options import TableRowsOptions
 from data.tables.schema import Column
@@ -28,8 +29,8 @@ _VERSION = 1
 class TableRows:
     """A `Source` of rows."""
 
-    def __init__(self, options: TableRowsOptions) -> None:
-        self._chunks = Chunks(options.shards, options.schema_file)
+    def __init__(self, options: TableRowsOptions, storage: Storage | None = None) -> None:
+        self._chunks = Chunks(options.shards, options.schema_file, storage)
         self.table = self._table(options.table)
         "Its name."
         self.schema = self._chunks.schema.tables[self.table]

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from configs.errors import DataError
 from configs.options import nearest
-from data.priors.prior import stream
+from data.randomness import stream
 from data.sample import Sample, SampleError, fingerprint_of
+from data.storage import Storage
 from data.tables.chunks import ChunkPlace, Chunks
 from data.tables.context import context_order, draw_num_context
 from data.tables.options import TableTasksOptions
@@ -40,9 +41,9 @@ _VERSION = 1
 class TableTasks:
     """A `Source` and `RandomSource` of tasks."""
 
-    def __init__(self, options: TableTasksOptions) -> None:
+    def __init__(self, options: TableTasksOptions, storage: Storage | None = None) -> None:
         self.options = options
-        self._chunks = Chunks(options.shards, options.schema_file)
+        self._chunks = Chunks(options.shards, options.schema_file, storage)
         self._targets = self._tables_with_targets()
 
     @property

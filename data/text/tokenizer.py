@@ -1,10 +1,22 @@
-"""Byte-level BPE tokenizers, by the `tokenizers` library: train, load, apply."""
+"""Tokenizers, by the `tokenizers` library: load what a tokenizer.json holds, train new ones.
+
+    kind        what it is                                                        lossless
+    byte_bpe    merges of bytes (GPT-2)                                           yes
+    bytes       every byte is a token (ByT5); nothing is trained                  yes
+    bpe         merges of characters, rare characters as bytes (Llama)            but for one leading space
+    unigram     likeliest pieces (Kudo 2018), rare characters as bytes (T5)       but for one leading space
+    wordpiece   lower-cased words and parts of words (BERT)                       no
+
+bpe and unigram write spaces as U+2581, and read that character back as a space.
+
+`data.text.tokenizer_training` has the training of each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from configs.errors import DataError
 
@@ -14,31 +26,44 @@ if TYPE_CHECKING:
 END_OF_TEXT = "<|endoftext|>"
 "Ends every packed document, and starts generation from nothing."
 
-
-def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE of `vocab_size` entries (bytes and END_OF_TEXT included); lossless on any text."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    if vocab_size < len(alphabet) + 1:
-        raise DataError(
-            f"--vocab-size {vocab_size}: expected at least {len(alphabet) + 1} (every byte and the end of text)."
-        )
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=[END_OF_TEXT], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+TokenizerKind = Literal["byte_bpe", "bytes", "bpe", "unigram", "wordpiece"]
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer stored in a tokenizer.json.
+def train_tokenizer(
+    texts: Iterable[str],
+    vocab_size: int,
+    *,
+    kind: TokenizerKind = "byte_bpe",
+    special_tokens: Sequence[str] = (),
+) -> Tokenizer:
+    """A tokenizer of `vocab_size` entries, END_OF_TEXT and `special_tokens` (such as <mask>) included.
+
+    The same texts give the same tokenizer. `bytes` has as many entries as it needs, whatever `vocab_size`
+    is. `bpe` and `wordpiece` read the texts twice: an iterator, which cannot be, is kept in memory for them.
 
     Raises:
-        DataError: when the file is missing or not a tokenizer, or has no END_OF_TEXT.
+        DataError: when `vocab_size` is too small, or a special token is empty or given twice.
+    """
+    from data.text.tokenizer_training import TRAINERS
+
+    special = [END_OF_TEXT, *special_tokens]
+    if not all(special) or len(set(special)) < len(special):
+        raise DataError(
+            f"special tokens {', '.join(map(repr, special_tokens))}: expected different ones, none of them empty "
+            f"or {END_OF_TEXT}, which every tokenizer has."
+        )
+    return TRAINERS[kind](texts, vocab_size, special)
+
+
+def load_tokenizer(path: str | Path, *, end_of_text: str = END_OF_TEXT) -> Tokenizer:
+    """The tokenizer stored in a tokenizer.json, whoever made it.
+
+    Args:
+        path: the file.
+        end_of_text: its token that ends a document, such as </s> or [SEP].
+
+    Raises:
+        DataError: when the file is missing or not a tokenizer, or has no such token.
     """
     from tokenizers import Tokenizer
 
@@ -48,6 +73,10 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise DataError(f"{path}: not a tokenizer.json: {error}") from None
-    if tokenizer.token_to_id(END_OF_TEXT) is None:
-        raise DataError(f"{path}: has no token {END_OF_TEXT}, which ends every document.")
+    if tokenizer.token_to_id(end_of_text) is None:
+        special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+        raise DataError(
+            f"{path}: has no token {end_of_text}, which ends every document. Name the one that does"
+            + (f"; its special tokens are {' '.join(special)}." if special else ".")
+        )
     return tokenizer

@@ -11,22 +11,17 @@ import numpy as np
 
 from configs.errors import DataError
 from data.sample import Sample, fingerprint_of
-from data.shards import Shard, expand
+from data.storage import Storage
 from data.text.options import TokenWindowsOptions
+from data.text.token_shards import hashes, open_token_shards
 
 
 class TokenWindows:
     """A `Source` of `{"tokens": [length + 1], "segments": [length + 1]}` (int32), L = length."""
 
-    def __init__(self, options: TokenWindowsOptions) -> None:
+    def __init__(self, options: TokenWindowsOptions, storage: Storage | None = None) -> None:
         self.length = options.length
-        self._shards = [Shard(path) for path in expand(options.shards)]
-        for shard in self._shards:
-            if np.dtype(shard.index.dtype or "O").kind not in "iu":
-                raise DataError(
-                    f"{shard.index.shard_path}: holds no token arrays (one-dimensional integer .npy members), but "
-                    f"members {', '.join(shard.index.members) or 'none'}. Pack text with: polytrain pack"
-                )
+        self._shards = open_token_shards(options.shards, storage)
         windows = [max(0, shard.index.length - 1) // self.length for shard in self._shards]
         self._ends = np.cumsum(windows, dtype=np.int64)
         if not len(self):
@@ -39,8 +34,8 @@ class TokenWindows:
     @property
     def fingerprint(self) -> int:
         """A 63-bit hash of the content: the shards' hashes in order, and the window length."""
-        hashes = [bytes.fromhex(shard.index.shard_sha256) for shard in self._shards]
-        return fingerprint_of(b"".join([str(self.length).encode(), *hashes]))
+        content = hashes([shard.index for shard in self._shards])
+        return fingerprint_of(str(self.length).encode() + content)
 
     @property
     def num_tokens(self) -> int:
@@ -67,20 +62,9 @@ class TokenWindows:
             first = start + filled - document_start
             last = min(int(ends[document]), stop) - document_start
             if last > first:  # a sample may be empty, or have no .npy member at all
-                tokens[filled : filled + last - first] = self._read(shard, document, first, last)
+                tokens[filled : filled + last - first] = shard.tokens(document, first, last)
                 segments[filled : filled + last - first] = segment
                 filled += last - first
                 segment += 1
             document += 1
         return {"tokens": tokens, "segments": segments}
-
-    def _read(self, shard: Shard, document: int, first: int, last: int) -> np.ndarray:
-        index = shard.index
-        dtype = np.dtype(index.dtype)
-        column = index.members.index("npy")
-        member_end = int(index.offsets[document, column] + index.sizes[document, column])
-        length = int(index.ends[document]) - (int(index.ends[document - 1]) if document else 0)
-        # An .npy member is a header and then the array, so the array is found from the member's end.
-        data_start = member_end - length * dtype.itemsize
-        content = shard.read(data_start + first * dtype.itemsize, (last - first) * dtype.itemsize)
-        return np.frombuffer(content, dtype=dtype)

@@ -15,7 +15,8 @@ from configs.errors import ConfigError
 from data.batches import BatchPlan
 from data.loader import TrainLoader
 from data.mixture import Mixture, MixtureOrder, proportions
-from data.order import Order
+from data.order import Draws, Order
+from data.order_options import OrderOptions
 from data.sample import Sample
 from data.sources import MixtureOptions
 from train.recipe import load_recipe
@@ -108,7 +109,7 @@ def test_far_positions_cost_no_more() -> None:
 
 
 def mixture_of(parts: list[Numbers], monkeypatch: pytest.MonkeyPatch, **options: Any) -> Mixture:
-    monkeypatch.setattr("data.mixture.build_source", lambda source: parts[source.length - 1])
+    monkeypatch.setattr("data.mixture.build_source", lambda source, storage: parts[source.length - 1])
     described = {
         f"part{n}": {"source": {"kind": "token_windows", "shards": "x", "length": n + 1}, "weight": float(n + 1)}
         for n in range(len(parts))
@@ -140,9 +141,30 @@ def test_ranks_share_the_same_mixture(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[0] == found[1] == found[2]
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 40))
+def test_draws_of_each_part_are_what_counting_finds(steps: int, rows: int, block: int) -> None:
+    parts = [Numbers(0, 5), Numbers(1, 70)]
+    with pytest.MonkeyPatch.context() as patch:
+        mixture = mixture_of(parts, patch, block=block, stages=[{"step": 4, "weights": {"part0": 3.0, "part1": 1.0}}])
+    owners = [mixture[i]["row"][0] for i in mixture.order(8, rows, OrderOptions()).indices(np.arange(steps * rows))]
+    assert mixture.draws(8, rows, steps) == [
+        Draws("part0", owners.count(0), 5),
+        Draws("part1", owners.count(1), 70),
+    ]
+
+
+def test_the_order_within_parts_follows_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixture = mixture_of([Numbers(0, 5), Numbers(1, 7)], monkeypatch)
+    indices = mixture.order(8, 4, OrderOptions(shuffle="none")).indices(np.arange(64))
+    for part, size in ((0, 5), (1, 7)):
+        found = [int(mixture[i]["row"][1]) for i in indices if mixture[i]["row"][0] == part]
+        assert found == [number % size for number in range(len(found))]
+
+
 def test_alpha_weighs_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
     mixture = mixture_of([Numbers(0, 100), Numbers(1, 10_000)], monkeypatch, alpha=0.5)
-    rows = [mixture[int(index)]["row"][0] for index in mixture.order(0, 1).indices(np.arange(1024))]
+    rows = [mixture[int(index)]["row"][0] for index in mixture.order(0, 1, OrderOptions()).indices(np.arange(1024))]
     # 100^0.5 x 1 against 10,000^0.5 x 2
     assert rows.count(1) == round(1024 * 200 / 210)
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from configs.errors import DataError
+from data.randomness import stream_at
 from data.reading import Reader, Row
 from data.sample import Sample, SampleError
 from data.sources import MixtureOptions
-from data.transforms import Keep, KeepOptions, Transformed, generator_at
+from data.transforms import Keep, KeepOptions, Transformed
 
 
 class Damaged:
@@ -91,7 +92,7 @@ def test_random_choices_depend_on_the_position_alone() -> None:
 
 
 def test_streams_of_neighbouring_positions_are_unrelated() -> None:
-    draws = np.array([generator_at(3, position).random(64) for position in range(200)])
+    draws = np.array([stream_at(3, position).random(64) for position in range(200)])
     correlations = np.corrcoef(draws) - np.eye(200)
     assert np.abs(correlations).max() < 0.6
     assert abs(draws.mean() - 0.5) < 0.01
@@ -100,7 +101,7 @@ def test_streams_of_neighbouring_positions_are_unrelated() -> None:
 def test_transforms_apply_in_turn_and_count_in_the_fingerprint() -> None:
     source = Noisy(10, set())
     both = Transformed(source, [KeepOptions(fields=["x", "noise"]), KeepOptions(fields=["noise"])])
-    assert both.draw(4, generator_at(0, 1)).keys() == {"noise"}
+    assert both.draw(4, stream_at(0, 1)).keys() == {"noise"}
     np.testing.assert_array_equal(both[4]["noise"], both[4]["noise"])
     prints = {source.fingerprint, both.fingerprint, Transformed(source, [KeepOptions(fields=["x"])]).fingerprint}
     assert len(prints) == 3
@@ -108,7 +109,7 @@ def test_transforms_apply_in_turn_and_count_in_the_fingerprint() -> None:
 
 def test_a_field_that_is_not_there_is_named() -> None:
     with pytest.raises(DataError, match="keep: no field y; the sample has x"):
-        Keep(KeepOptions(fields=["x", "y"]))({"x": np.zeros(2)}, generator_at(0, 0))
+        Keep(KeepOptions(fields=["x", "y"]))({"x": np.zeros(2)}, stream_at(0, 0))
 
 
 def test_an_error_of_a_transform_names_the_sample() -> None:

@@ -40,6 +40,7 @@ def slow_sum(objective: CausalLM, batch: dict[str, Tensor]) -> tuple[Tensor, int
     loss, targets = torch.zeros((), dtype=torch.float64), 0
     head = objective.transformer.embedding if objective.head is None else objective.head
     for tokens_T, segments_T in zip(batch["tokens"], batch["segments"], strict=True):
+        tokens_T, segments_T = tokens_T[segments_T >= 0], segments_T[segments_T >= 0]
         if objective.transformer.options.documents == "joined":
             segments_T = torch.zeros_like(segments_T)
         for number in segments_T.unique():
@@ -57,6 +58,21 @@ def test_loss_and_gradients_equal_a_slow_sum_over_documents_and_targets(
     objective_of: ObjectiveOf, batch_of: BatchOf, form: dict[str, object]
 ) -> None:
     objective, batch = randomised(objective_of(**form)), batch_of(4, 3)
+    assert_equals_slow_sum(objective, batch)
+
+
+@FORMS
+def test_padding_is_neither_a_target_nor_seen(
+    objective_of: ObjectiveOf, batch_of: BatchOf, form: dict[str, object]
+) -> None:
+    objective, batch = randomised(objective_of(**form)), batch_of(4, 3)
+    # Rows end in padding of 0, 2, 4 tokens; the last is nothing else.
+    for row, length in enumerate([7, 5, 3, 0]):
+        batch["segments"][row, length:] = -1
+    assert_equals_slow_sum(objective, batch)
+
+
+def assert_equals_slow_sum(objective: CausalLM, batch: dict[str, Tensor]) -> None:
     expected, targets = slow_sum(objective, batch)
     loss = objective(batch)["loss"]
     # The logits are brought to float32 for the softmax.

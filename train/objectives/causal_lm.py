@@ -21,7 +21,11 @@ _IGNORED = -100
 
 
 class CausalLM(Objective):
-    """Batch: tokens [B, T + 1], segments [B, T + 1]. Targets: every next token of the same document."""
+    """Batch: tokens [B, T + 1], segments [B, T + 1]. Targets: every next token of the same document.
+
+    Where documents are joined, the first token of the next one is a target too. Padding (segment below 0)
+    never is one, and nothing is predicted from it.
+    """
 
     fields = ("tokens", "segments")
 
@@ -33,21 +37,22 @@ class CausalLM(Objective):
         self.head = None if options.tied_head else nn.Linear(model.dim, model.vocab_size, bias=False)
 
     def num_targets(self, batch: Batch) -> int:
-        segments = batch["segments"]
-        if self._joined:
-            return segments[:, 1:].numel()
-        return int((segments[:, 1:] == segments[:, :-1]).sum())
+        return int(self._is_target(batch["segments"]).sum())
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         tokens, segments = batch["tokens"], batch["segments"]
-        targets_BT = tokens[:, 1:]
-        if not self._joined:
-            targets_BT = torch.where(segments[:, 1:] == segments[:, :-1], targets_BT, _IGNORED)
+        targets_BT = torch.where(self._is_target(segments), tokens[:, 1:], _IGNORED)
         logits_BTV = self.logits(tokens[:, :-1], segments[:, :-1])
         loss = cross_entropy(
             logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=_IGNORED, reduction="sum"
         )
         return {"loss": loss}
+
+    def _is_target(self, segments: Tensor) -> Tensor:
+        """Whether each token but the first is predicted: bool [B, T]."""
+        before, after = segments[:, :-1], segments[:, 1:]
+        is_text = (before >= 0) & (after >= 0)
+        return is_text if self._joined else is_text & (before == after)
 
     def logits(self, tokens_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:
         """Next-token logits [B, T, V]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data.cache import storage_of
 from data.loader import evaluation_batches
 from data.sources import build_source
 from train.probes.options import LossProbeOptions
@@ -15,7 +16,7 @@ class LossProbe:
         assert context.recipe.data.validation is not None
         self._options = options
         self._context = context
-        self._source = build_source(context.recipe.data.validation)
+        self._source = build_source(context.recipe.data.validation, storage_of(context.recipe.data.cache))
 
     def measure(self, step: int) -> Figures:
         """Mean loss per target (nats), and the number of targets."""

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 
 from configs.seeds import derive
-from data.text.tokenizer import END_OF_TEXT, load_tokenizer
+from data.text.tokenizer import load_tokenizer
 from model.generate import Sampling, generate
 from train.objectives.causal_lm import CausalLM
 from train.probes.options import SampleProbeOptions
@@ -18,17 +18,18 @@ class SampleProbe:
     """One continuation of the prompt, from a generator keyed by the seed: the same on every rank."""
 
     def __init__(self, options: SampleProbeOptions, context: ProbeContext) -> None:
-        assert context.recipe.data.tokenizer is not None
         self._options = options
         self._context = context
-        self._tokenizer = load_tokenizer(context.recipe.data.tokenizer)
+        data = context.recipe.data
+        assert data.tokenizer is not None
+        self._tokenizer = load_tokenizer(data.tokenizer, end_of_text=data.end_of_text)
 
     def measure(self, step: int) -> Figures:
         """The prompt and what follows."""
         options, context = self._options, self._context
         objective = cast(CausalLM, context.engine.objective)
-        prompt = self._tokenizer.encode(options.prompt).ids
-        end = self._tokenizer.token_to_id(END_OF_TEXT)
+        prompt = self._tokenizer.encode(options.prompt, add_special_tokens=False).ids
+        end = self._tokenizer.token_to_id(context.recipe.data.end_of_text)
         device = context.world.device
         with context.engine.evaluating():
             written = generate(

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import DataError
+from configs.errors import ConfigError, DataError
+from configs.options import validate
 from data.packing.documents import Document, documents
+from data.packing.readers.options import DocumentOptions
 
 
 def lines(*texts: str) -> bytes:
@@ -113,3 +115,60 @@ def test_the_standard_library_comes_with_its_docstrings(tmp_path: Path, monkeypa
     assert found["json/tool.py:docstrings"].text == "A module.\n\nA function."
     # A module and its docstrings must not be torn apart by the train/validation split.
     assert found["json/tool.py:docstrings"].group == found["json/tool.py"].group
+
+
+def test_a_folder_may_hold_files_of_any_format(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/rows.csv").write_text("text\nfrom csv\n")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"compressed"))
+    (tmp_path / "c.jsonl").write_bytes(lines("one", "two"))
+    for name in ("page.html", ".hidden.txt", "words.index", "data.tar"):
+        (tmp_path / name).write_text("not text")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/x.txt").write_text("hidden")
+    found = [(document.name, document.text) for document in documents(str(tmp_path))]
+    assert found == [
+        ("a.txt.gz", "compressed"),
+        ("b/rows.csv:1", "from csv"),
+        ("c.jsonl:1", "one"),
+        ("c.jsonl:2", "two"),
+    ]
+
+
+def named(folder: Path, **options: str) -> list[str]:
+    return [document.name for document in documents(str(folder), DocumentOptions.model_validate(options))]
+
+
+def test_a_pattern_chooses_the_files_of_a_folder(tmp_path: Path) -> None:
+    for name in ("a/one.txt", "a/two.md", "b/ca01", "b/x.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"text": "x"}')
+    assert named(tmp_path) == ["a/one.txt", "a/two.md", "b/x.jsonl:1"]
+    assert named(tmp_path, pattern="a/*") == ["a/one.txt", "a/two.md"]
+    assert named(tmp_path, pattern="*wo*") == ["a/two.md"]
+    assert named(tmp_path, pattern="c???") == ["b/ca01"]
+    assert named(tmp_path, format="jsonl") == ["b/x.jsonl:1"]
+    assert named(tmp_path, format="plain", pattern="x.*") == ["b/x.jsonl"]
+    assert named(tmp_path / "b/ca01", format="jsonl") == ["ca01:1"]
+    with pytest.raises(DataError, match="files of format tagged have no suffix of their own; name them: --pattern"):
+        named(tmp_path, format="tagged")
+
+
+def test_labels_are_found_in_names(tmp_path: Path) -> None:
+    for name in ("spam-1/1.txt", "easy-ham/2.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+
+    def labels(pattern: str) -> list[str | int | None]:
+        return [document.label for document in documents(str(tmp_path), DocumentOptions(label_pattern=pattern))]
+
+    assert labels(r"/([^/]+)/[^/]*$") == ["easy-ham", "spam-1"]
+    assert labels("spam|ham") == ["ham", "spam"]
+    with pytest.raises(DataError, match=r"easy-ham/2\.txt: label_pattern 'spam' matches nothing"):
+        labels("spam")
+
+
+@pytest.mark.parametrize("options", [{"label_key": "a", "label_pattern": "b"}, {"label_pattern": "("}])
+def test_options_that_make_no_sense_are_refused(options: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="label_pattern"):
+        validate(DocumentOptions, options, "options")

@@ -17,7 +17,7 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from configs.errors import DataError
@@ -158,6 +158,8 @@ def test_any_quoted_table_is_read_as_the_csv_module_reads_it(
     quoting: Any,
     piece: int,
 ) -> None:
+    # Before Python 3.13 csv does not quote a lone carriage return when lines end in another way.
+    assume(quoting == csv.QUOTE_ALL or not any("\r" in cell for row in table for cell in row))
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=end, quoting=quoting).writerows([("first", "second"), *table])
     path = fresh("t.csv")

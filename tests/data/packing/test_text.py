@@ -14,6 +14,7 @@ from configs.errors import DataError
 from data.index import open_index
 from data.packing.documents import Document, documents
 from data.packing.driver import pack
+from data.packing.readers.options import DocumentOptions
 from data.packing.text_options import TextPackOptions
 from data.text.tokenizer import END_OF_TEXT, load_tokenizer
 
@@ -132,12 +133,12 @@ def test_an_interrupted_run_leaves_only_a_partial_folder_and_can_be_repeated(
 ) -> None:
     passes = 0
 
-    def interrupted(corpus: str) -> Iterator[Document]:
-        # The first pass trains the tokenizer; the second one writes shards and is cut short.
+    def interrupted(corpus: str, options: DocumentOptions) -> Iterator[Document]:
+        # The first pass looks whether there is any text, the second trains; the third writes and is cut short.
         nonlocal passes
         passes += 1
-        for number, document in enumerate(documents(corpus)):
-            if passes == 2 and number == 30:
+        for number, document in enumerate(documents(corpus, options)):
+            if passes == 3 and number == 30:
                 raise KeyboardInterrupt
             yield document
 
@@ -166,7 +167,7 @@ def test_more_documents_move_none_across_the_split(tmp_path: Path) -> None:
 
 def test_documents_of_one_group_stay_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grouped = [Document(f"{group}:{part}", f"text {part}", f"{group}") for group in range(20) for part in range(3)]
-    monkeypatch.setattr("data.packing.text.documents", lambda corpus: iter(grouped))
+    monkeypatch.setattr("data.packing.text.documents", lambda corpus, options: iter(grouped))
     pack(TextPackOptions(corpus="grouped", vocab_size=300, validation=0.3), tmp_path / "out")
     sides = [
         {name.partition(":")[0] for name in names_in(tmp_path / "out", split)} for split in ("train", "validation")
@@ -178,11 +179,11 @@ def test_documents_of_one_group_stay_together(tmp_path: Path, monkeypatch: pytes
 def test_the_tokenizer_is_not_trained_on_held_out_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def spy(texts: Iterator[str], vocab_size: int) -> object:
+    def spy(texts: Iterator[str], vocab_size: int, **options: Any) -> object:
         from data.text.tokenizer import train_tokenizer
 
         seen.extend(texts)
-        return train_tokenizer(iter(seen), vocab_size)
+        return train_tokenizer(iter(seen), vocab_size, **options)
 
     monkeypatch.setattr("data.packing.text.train_tokenizer", spy)
     corpus = write_corpus(tmp_path / "text", [f"{number}.txt" for number in range(40)])

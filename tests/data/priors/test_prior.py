@@ -19,7 +19,8 @@ from configs.options import validate
 from data.batches import BatchOptions, BatchPlan
 from data.loader import TrainLoader, collate
 from data.priors.options import AnyPrior, PriorOptions
-from data.priors.prior import between, stream
+from data.priors.prior import between
+from data.randomness import stream
 from data.sample import Sample
 from data.sources import DataOptions, build_source
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from data.priors.arithmetic import product, ranks, squash, standardise
 from data.priors.forest import Forest, grow
 from data.priors.options import ForestOptions, StructuralCausalOptions, TableOptions
-from data.priors.prior import stream
 from data.priors.structural_causal import StructuralCausal
 from data.priors.tables import categorise, cut
+from data.randomness import stream
 from data.sample import Sample
 from data.sources import build_source
 

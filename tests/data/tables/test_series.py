@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from configs.options import Part, construct
 from data.loader import collate
-from data.priors.prior import stream
+from data.randomness import stream
 from data.sample import Sample, SampleError
 from data.tables.options import CropSeriesOptions, ForecastSplitOptions, StandardizeSeriesOptions
 
@@ -101,7 +101,7 @@ def test_the_future_does_not_leak_into_the_scale() -> None:
 
 @pytest.mark.parametrize("value", [np.zeros(5), np.zeros((0, 2)), np.array([["a"]])])
 def test_what_is_no_series_is_named(value: np.ndarray) -> None:
-    with pytest.raises(SampleError, match=r"crop_series: the field 'npy' is .*expected numbers \[T, C\]"):
+    with pytest.raises(SampleError, match=r"crop_series: the field 'series' is .*expected numbers \[T, C\]"):
         apply(CropSeriesOptions(length=2), {"series": value})
     with pytest.raises(SampleError, match="crop_series needs the field 'other'"):
         apply(CropSeriesOptions(length=2, field="other"), {"series": value})

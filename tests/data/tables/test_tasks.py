@@ -16,7 +16,7 @@ from configs.errors import ConfigError, DataError
 from configs.options import validate
 from data.loader import collate
 from data.priors.options import ForestOptions
-from data.priors.prior import stream
+from data.randomness import stream
 from data.sample import RandomSource, Sample, SampleError
 from data.sources import build_source
 from data.tables.options import TableTasksOptions

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from configs.options import construct
 from data.priors.options import ForestOptions
-from data.priors.prior import stream
+from data.randomness import stream
 from data.sample import Sample, SampleError, Transform
 from data.sources import build_source
 from data.tables.context import context_order

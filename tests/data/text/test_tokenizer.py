@@ -71,5 +71,17 @@ def test_a_tokenizer_without_end_of_text_is_refused(tmp_path: Path) -> None:
 
     path = tmp_path / "tokenizer.json"
     Tokenizer(models.BPE()).save(str(path))
-    with pytest.raises(DataError, match="has no token"):
+    with pytest.raises(DataError, match=r"has no token <\|endoftext\|>, which ends every document"):
+        load_tokenizer(path)
+
+
+def test_a_tokenizer_of_others_ends_documents_with_the_token_that_is_named(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models
+
+    path = tmp_path / "tokenizer.json"
+    other = Tokenizer(models.BPE())
+    other.add_special_tokens(["<s>", "</s>"])
+    other.save(str(path))
+    assert load_tokenizer(path, end_of_text="</s>").token_to_id("</s>") == 1
+    with pytest.raises(DataError, match="Name the one that does; its special tokens are <s> </s>"):
         load_tokenizer(path)
