@@ -16,7 +16,7 @@ from launch.cli import main
 from train.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted(set((ROOT / "configs").rglob("*.yaml")) - {ROOT / "configs/datasets.yaml"})
+RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

@@ -1,8 +1,9 @@
-"""`configs/datasets.yaml`: public data sets by name, with what it takes to pack them."""
+"""`data/packing/datasets.yaml`: public data sets by name, with what it takes to pack them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from configs.recipe import load_tree, merge, parse_overrides
 from data.packing.kinds import AnyPack
 from data.packing.options import PackOptions
 
-_FILE = "configs/datasets.yaml"
+_FILE = str(Path(__file__).with_name("datasets.yaml"))
 
 
 class DatasetOptions(Options):
