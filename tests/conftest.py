@@ -101,7 +101,7 @@ class Trainer:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A packed corpus of real text: the source of one package of the standard library."""
     from data.packing.driver import pack
-    from data.packing.text_options import TextPackOptions
+    from data.packing.text.options import TextPackOptions
 
     output = tmp_path_factory.mktemp("corpus") / "packed"
     source = Path(sysconfig.get_paths()["stdlib"]) / "asyncio"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from data.packing.audio_options import AudioPackOptions
-from data.packing.files_options import FilesPackOptions
-from data.packing.images_options import ImagePackOptions
-from data.packing.source_options import SourcePackOptions
-from data.packing.tables_options import ArrayPackOptions, SeriesPackOptions, TablePackOptions
-from data.packing.text_options import TextPackOptions
+from data.packing.any_source_options import SourcePackOptions
+from data.packing.audio.options import AudioPackOptions
+from data.packing.grouped_files_options import FilesPackOptions
+from data.packing.images.options import ImagePackOptions
+from data.packing.tables.options import ArrayPackOptions, SeriesPackOptions, TablePackOptions
+from data.packing.text.options import TextPackOptions
 
 AnyPack = (
     TextPackOptions

@@ -19,7 +19,7 @@ import webdataset
 
 from data.index import write_index
 from data.packing.driver import pack
-from data.packing.text_options import TextPackOptions
+from data.packing.text.options import TextPackOptions
 
 RawSamples = list[dict[str, bytes]]
 

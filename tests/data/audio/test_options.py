@@ -120,7 +120,7 @@ def test_empty_waveforms_and_spectrograms_are_refused(options: Part) -> None:
 
 def test_options_are_read_without_heavy_imports() -> None:
     code = (
-        "import sys, data.audio.options, data.packing.audio_options\n"
+        "import sys, data.audio.options, data.packing.audio.options\n"
         "assert not {'torch', 'torchaudio', 'soundfile', 'scipy'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

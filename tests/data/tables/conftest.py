@@ -10,8 +10,8 @@ import pytest
 import webdataset
 
 from data.index import write_index
-from data.packing.tables import TablePacker
-from data.packing.tables_options import TablePackOptions
+from data.packing.tables.options import TablePackOptions
+from data.packing.tables.packer import TablePacker
 
 Pack = Callable[..., Path]
 
