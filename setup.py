@@ -30,7 +30,7 @@ PACKAGES = [
 
 setup(
     packages=PACKAGES,
-    package_data={"": ["py.typed"], "configs": ["*.json", "**/*.yaml"]},
+    package_data={"": ["py.typed"], "configs": ["*.json", "**/*.yaml"], "data.packing": ["*.yaml"]},
     python_requires=">=3.11",
     install_requires=[
         "accelerate>=1.10",

@@ -46,6 +46,7 @@ _MAGIC = b"PTINDEX\x01"
 _ALIGN = 64
 _DIGEST_BYTES = 32
 _TAR_BLOCK = 512
+_TAR_NAME = 100
 _PIECE_BYTES = 2**24
 
 # webdataset's own rules.
@@ -168,7 +169,7 @@ def open_index(shard: Path | str) -> ShardIndex:
             f"{name}: {size} bytes, its index says {facts['size']}: truncated or replaced. "
             "Restore the shard, or pack it again."
         )
-    return ShardIndex(
+    index = ShardIndex(
         shard_path=name,
         shard_size=size,
         shard_sha256=facts["sha256"],
@@ -176,6 +177,38 @@ def open_index(shard: Path | str) -> ShardIndex:
         dtype=header["dtype"],
         **arrays,
     )
+    if not is_url(name):
+        _require_same_files(index)
+    return index
+
+
+def _require_same_files(index: ShardIndex) -> None:
+    """Look whether the first and the last sample lie where the index says: a shard of the same size may be another.
+
+    Raises:
+        DataError: when other files lie there.
+    """
+    if not len(index):
+        return
+    with open(index.shard_path, "rb") as shard:
+        for sample in (0, len(index) - 1):
+            column = int(np.argmax(index.offsets[sample]))
+            expected = f"{index.key(sample)}.{index.members[column]}"
+            shard.seek(int(index.offsets[sample, column]) - _TAR_BLOCK)
+            found = _name_in(shard.read(_TAR_BLOCK))
+            # Longer names stand in a record of their own.
+            if len(expected.encode()) < _TAR_NAME and found.lower() != expected.lower():
+                raise DataError(
+                    f"{index.shard_path}: the file '{expected}' is not where the index says, but '{found}': the index "
+                    f"belongs to another shard. Make it again with: polytrain index {index.shard_path}"
+                )
+
+
+def _name_in(header: bytes) -> str:
+    """The name in a tar header (POSIX ustar: name, and a prefix that goes before it)."""
+    name, prefix = header[:_TAR_NAME].split(b"\0")[0], header[345:500].split(b"\0")[0]
+    parts = [prefix, name] if prefix and header[257:262] == b"ustar" else [name]
+    return b"/".join(parts).decode(errors="replace")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""`polytrain data show|verify`: what shards hold, and whether they are whole."""
+"""`polytrain data show|verify|list`: what shards hold, whether they are whole, public data sets by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Its two subcommands."""
+    """Its subcommands."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     show = commands.add_parser("show", help="Print samples and statistics.", epilog=_SHOW_EXAMPLES)
     show.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -31,13 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="print one JSON object")
     verify = commands.add_parser("verify", help="Read whole shards and compare their hashes with the index.")
     verify.add_argument("what", metavar="WHAT", nargs="+", help="a packed folder, or indexed shards")
-    for subparser in (show, verify):
+    listing = commands.add_parser("list", help="List the public data sets that `polytrain pack dataset` knows.")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    for subparser in (show, verify, listing):
         subparser.add_argument("--debug", action="store_true", help="show tracebacks of user errors too")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Show or verify."""
-    if arguments.action == "verify":
+    """Show, verify or list."""
+    if arguments.action == "list":
+        _list(as_json=arguments.json)
+    elif arguments.action == "verify":
         _verify(_shards(arguments.what))
     elif len(arguments.what) == 1 and arguments.what[0].endswith((".yaml", ".yml")):
         _show_source(arguments)
@@ -50,6 +54,18 @@ def _shards(names: Sequence[str]) -> list[str]:
 
     folders = [f"{name}/*.tar" if Path(name).is_dir() else name for name in names]
     return expand(folders)
+
+
+def _list(*, as_json: bool) -> None:
+    from data.packing.catalogue import catalogue
+
+    found = catalogue()
+    if as_json:
+        print(json.dumps({name: dataset.tree() for name, dataset in found.items()}, indent=2))
+        return
+    width = max(map(len, found))
+    for name, dataset in found.items():
+        print(f"{name:<{width}}  {dataset.modality:<12}  {dataset.about} ({dataset.licence})")
 
 
 def _verify(shards: Sequence[str]) -> None:

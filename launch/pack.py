@@ -6,10 +6,10 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from configs.options import validate
-from data.packing.kinds import PACK_OPTIONS
+from data.packing.kinds import AnyPack
 from data.packing.options import PackOptions
 from launch.flags import add_flags, given
 from launch.tables import print_table
@@ -19,6 +19,8 @@ examples:
   polytrain pack text stdlib shards/quickstart --vocab-size 4096
   polytrain pack text corpus.jsonl.zst shards/corpus --tokenizer tokenizer.json --workers 16
   polytrain pack images photos/ shards/photos --dry-run
+  polytrain pack dataset fashion-mnist shards/fashion-mnist
+  polytrain pack table apt:NAME//usr/share/NAME/table.csv shards/table --target label
 
 An interrupted command goes on where it was when it is run again.
 """
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One subcommand per kind."""
     parser.epilog = _EXAMPLES
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    for options in PACK_OPTIONS:
+    for options in get_args(AnyPack):
         about = (options.__doc__ or "").strip().splitlines()[0]
         subparser = kinds.add_parser(
             options.model_fields["kind"].default,
@@ -41,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_flags(subparser, options, leave_out={"kind", "corpus"})
         _add_common(subparser)
         subparser.set_defaults(options_class=options)
+    dataset = kinds.add_parser("dataset", help="A public data set by name: polytrain data list.")
+    dataset.add_argument("name", metavar="NAME", help="its name; polytrain data list")
+    dataset.add_argument("output", metavar="OUTPUT", type=Path, help="the folder to make")
+    dataset.add_argument("overrides", metavar="key=value", nargs="*", help="other options than those of the list")
+    _add_common(dataset)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -52,10 +59,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Pack, or say what would be packed."""
-    options_class: type[PackOptions] = arguments.options_class
-    tree = {"kind": arguments.kind} | given(arguments, options_class)
-    options = validate(options_class, tree, f"polytrain pack {arguments.kind}")
-    assert isinstance(options, PackOptions)
+    options = _options(arguments)
     from data.packing.driver import pack, survey
 
     if arguments.dry_run:
@@ -66,6 +70,16 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps(corpus, indent=2))
     else:
         _print_corpus(arguments.output, corpus)
+
+
+def _options(arguments: argparse.Namespace) -> PackOptions:
+    if arguments.kind == "dataset":
+        from data.packing.catalogue import pack_options
+
+        return pack_options(arguments.name, arguments.overrides)
+    options_class: type[PackOptions] = arguments.options_class
+    tree = {"kind": arguments.kind} | given(arguments, options_class)
+    return cast(PackOptions, validate(options_class, tree, f"polytrain pack {arguments.kind}"))
 
 
 def _print_survey(found: dict[str, Any], *, as_json: bool) -> None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 
+from configs.options import validate
+from data.packing.kinds import AnyPack
+from data.sources import AnySource, DataOptions
 from launch.cli import main
 from train.recipe import load_recipe
 
@@ -41,3 +46,18 @@ def test_every_polytrain_command_that_a_page_shows_is_one(page: Path, capsys: py
 
 def _code_of(markdown: str) -> str:
     return "\n".join(re.findall(r"```.*?```|`[^`]+`", markdown, re.S))
+
+
+@pytest.mark.parametrize(
+    "block", re.findall(r"```yaml\n(data:\n.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL)
+)
+def test_every_recipe_of_the_data_page_is_valid(block: str) -> None:
+    validate(DataOptions, yaml.safe_load(block)["data"], "docs/data.md")
+
+
+def test_every_kind_of_source_and_corpus_is_on_the_data_page() -> None:
+    page = (ROOT / "docs/data.md").read_text()
+    sources = get_args(get_args(AnySource)[0])
+    for options in (*sources, *get_args(AnyPack)):
+        kind = options.model_fields["kind"].default
+        assert f"`{kind}`" in page or f"polytrain pack {kind} " in page, kind

@@ -11,9 +11,11 @@ knows nothing about shards, the driver nothing about modalities.
     data.packing.archives            unpacking what was fetched
     data.packing.split               on which side of the train/validation split an example falls
     data.packing.options             options of every packer
+    data.packing.catalogue           public data sets by name
     data.packing.kinds               all kinds of corpora
     data.packing.documents           where text comes from: the standard library, folders, JSON lines
     data.packing.text                documents -> tokens (its options: text_options)
+    data.packing.files               files that belong together (files_options)
     data.packing.source              the samples of any source (source_options)
     data.packing.images              images of any corpus below -> records
     data.packing.images_options      its options
@@ -36,9 +38,12 @@ __all__ = [
     "arrays",
     "audio",
     "audio_options",
+    "catalogue",
     "documents",
     "driver",
     "encoding",
+    "files",
+    "files_options",
     "image_array_files",
     "image_arrays",
     "image_corpus",

@@ -6,6 +6,7 @@ a folder                      its files of the formats below, recursively, hidde
 a folder by save_to_disk      a data set of the `datasets` library
 FILE.txt .md .rst .py         one document; so is a file of any other suffix
 FILE.jsonl .csv .tsv .parquet one document per row; the text is its column "text" (text_key)
+FILE.json with format json    one document per record, wherever `text_key` leads through lists
 NAME.dict                     a dictd dictionary beside its NAME.index: one document per entry
 FILE.fasta .fa .fna .faa      one document per sequence
 FILE.eml                      a mail without its headers

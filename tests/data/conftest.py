@@ -137,6 +137,8 @@ class WebServer:
 
 
 class _QuietServer(ThreadingHTTPServer):
+    request_queue_size = 128
+
     def handle_error(self, *args: object) -> None:
         """A connection that was reset, on purpose."""
 

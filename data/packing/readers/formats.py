@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.packing.readers import files, records, rows
+from data.packing.readers import files, nested, records, rows
 from data.packing.readers.compressed import inner_suffix
 from data.packing.readers.entry import Reader
 
@@ -24,6 +24,8 @@ FORMATS: Mapping[str, FileFormat] = {
     "mail": FileFormat(files.mail, (".eml",)),
     "tagged": FileFormat(files.tagged),
     "jsonl": FileFormat(rows.jsonl, (".jsonl",)),
+    # By name only: most .json files in a folder of texts are something else.
+    "json": FileFormat(nested.nested_json),
     "csv": FileFormat(rows.comma_separated, (".csv",)),
     "tsv": FileFormat(rows.tab_separated, (".tsv",)),
     "parquet": FileFormat(rows.parquet, (".parquet",)),

@@ -9,14 +9,14 @@ from pydantic import model_validator
 
 from configs.options import Options
 
-Format = Literal["auto", "plain", "mail", "tagged", "jsonl", "csv", "tsv", "parquet", "dictd", "fasta"]
+Format = Literal["auto", "plain", "mail", "tagged", "jsonl", "json", "csv", "tsv", "parquet", "dictd", "fasta"]
 
 
 class DocumentOptions(Options):
     """Where in a corpus the texts and their labels are."""
 
     text_key: str = "text"
-    "Key or column of the text; dots lead into nested ones (meta.body)."
+    "Key or column of the text; dots lead into nested ones (meta.body), in .json files through lists too."
     label_key: str | None = None
     "Key or column of the label: a string or an integer. Default: no label, or that of label_pattern."
     label_pattern: str | None = None
