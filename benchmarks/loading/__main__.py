@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
     print(", ".join(f"{name} {value}" for name, value in machine.items()), flush=True)
     reports = []
     for name in options.measurements or MEASUREMENTS:
-        reports.append(measured(name, options.folder, quick=options.quick))
+        reports.append(measured(name, options.folder and options.folder.resolve(), quick=options.quick))
         print(f"\n{reports[-1].markdown()}", flush=True)
     if options.json:
         tree = {"machine": machine, "quick": options.quick, "reports": [report.tree() for report in reports]}

@@ -1,15 +1,19 @@
 """Raw samples per second when nothing lies in the page cache: in the order of the shards, by windows, fully shuffled.
 
-Before each repetition the files are synced and dropped from the page cache (`posix_fadvise`, no rights needed). That
-it worked is shown by the bytes which the process then reads from the disk (`/proc/self/io`). A disk below a virtual
-machine may have caches of its own that nobody here can empty.
+Before each repetition the files are synced and dropped from the page cache (`posix_fadvise`, no rights needed). Each
+runs in a process of its own, because mapped pages stay, and some loaders never unmap theirs. That it worked is shown
+by the bytes which the process then reads from the disk (`/proc/self/io`). A disk below a virtual machine may have
+caches of its own that nobody here can empty.
 """
 
 from __future__ import annotations
 
+import importlib
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,6 +51,7 @@ def run(folder: Path, sizes: Sizes) -> Report:
         disk: dict[str, list[float]] = {}
         for name, (contender, _) in ready.items():
             disk[name] = []
+            importlib.import_module(getattr(contender, "module", "webdataset"))
             try:
                 contender.samples(Work(corpus))
                 rates[name] = partial(_rate, contender, corpus, disk[name])
@@ -79,15 +84,23 @@ def drop_from_page_cache(paths: Iterable[Path]) -> None:
 
 
 def _rate(contender: Contender, corpus: Corpus, disk: list[float], repetition: int) -> float:
+    # Forked: what was imported here needs no import there.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+        rate, share = pool.submit(_rate_and_share, contender, corpus, repetition).result()
+    disk.append(share)
+    return rate
+
+
+def _rate_and_share(contender: Contender, corpus: Corpus, seed: int) -> tuple[float, float]:
+    """Samples per second, and bytes read from the disk per byte of the payload."""
     drop_from_page_cache(path for path in corpus.folder.rglob("*") if path.is_file())
     total, before = 0, _bytes_from_disk()
     started = time.perf_counter()
-    for sample in contender.samples(Work(corpus, seed=repetition)):
+    for sample in contender.samples(Work(corpus, seed=seed)):
         total += len(sample[corpus.payload])
     seconds = time.perf_counter() - started
     assert total == corpus.payload_bytes, f"{contender.name}: {total} bytes of {corpus.payload_bytes}"
-    disk.append((_bytes_from_disk() - before) / corpus.payload_bytes)
-    return corpus.num_samples / seconds
+    return corpus.num_samples / seconds, (_bytes_from_disk() - before) / corpus.payload_bytes
 
 
 def _bytes_from_disk() -> int:

@@ -55,8 +55,8 @@ def main() -> None:
     import torch  # everybody does
 
     torch.set_num_threads(1)
-    importlib.import_module({LOADERS[0]: "data.loader", LOADERS[1]: "webdataset"}[asked["loader"]])
-    importlib.import_module({LOADERS[0]: "data.samples", LOADERS[1]: "webdataset"}[asked["loader"]])
+    for module in {LOADERS[0]: ("data.loader", "data.samples"), LOADERS[1]: ("webdataset",)}[asked["loader"]]:
+        importlib.import_module(module)
     imported = time.monotonic()
     shards = sorted(map(str, Path(asked.pop("folder")).glob("*.tar")))
     ids = next(ids_from(shards=shards, **asked))

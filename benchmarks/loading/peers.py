@@ -92,6 +92,7 @@ class Datasets:
     """Hugging Face datasets, streaming, with its own reader of webdataset tars and a shuffle buffer of 1,000."""
 
     name = "datasets (streaming)"
+    module = "datasets"
 
     def prepare(self, corpus: Corpus) -> float:
         require("datasets", "datasets")

@@ -32,14 +32,14 @@ Epochs = Callable[[Work], list[Iterator[Mapping[str, Any]]]]
 class Sizes:
     """How much is measured."""
 
-    payload_bytes: tuple[tuple[int, int], ...] = ((2_000, 4_000), (32_000, 2_000), (150_000, 1_000))
+    payload_bytes: tuple[tuple[int, int], ...] = ((2_000, 2_000), (32_000, 1_000), (150_000, 500))
     "(bytes, samples)"
     num_shards: int = 8
-    threads: tuple[int, ...] = (1, 8, 32)
+    threads: tuple[int, ...] = (8, 32)
     "Range reads at a time."
     latency_s: float = 0.02
-    repetitions: int = 5
-    warm_up: int = 1
+    repetitions: int = 3
+    warm_up: int = 0
 
 
 QUICK = Sizes(payload_bytes=((2_000, 60),), num_shards=2, threads=(1, 4), latency_s=0.002, repetitions=1, warm_up=0)

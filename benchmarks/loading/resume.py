@@ -66,7 +66,12 @@ def run(folder: Path, sizes: Sizes) -> Report:
     for place in sizes.places:
         found: dict[str, list[tuple[float, bool]]] = {name: [] for name in LOADERS}
         batch = int(corpus.num_samples // sizes.rows * place)
-        measures = {name: partial(_first_batch, name, corpus, batch, sizes.rows, found[name]) for name in LOADERS}
+        measures = {
+            name: partial(
+                _first_batch, name, corpus, batch, _uninterrupted(name, corpus, batch, sizes.rows), found[name]
+            )
+            for name in LOADERS
+        }
         times = interleaved(measures, sizes.repetitions, warm_up=sizes.warm_up)
         for name in LOADERS:
             row: dict[str, Cell] = {
@@ -94,18 +99,28 @@ def _corpus(folder: Path, sizes: Sizes) -> Corpus:
     return write_corpus(name, folder, samples, evenly(sizes.num_samples, sizes.num_shards), fields)
 
 
+def _uninterrupted(loader: str, corpus: Corpus, batch: int, rows: int) -> list[int]:
+    """The batch with this number of an epoch that is read from its beginning."""
+    batches = ids_from(loader, [str(path) for path in corpus.shards], corpus.num_samples, 0, rows)
+    return next(itertools.islice(batches, batch, None))
+
+
 def _first_batch(
-    loader: str, corpus: Corpus, batch: int, rows: int, found: list[tuple[float, bool]], _repetition: int
+    loader: str, corpus: Corpus, batch: int, expected: list[int], found: list[tuple[float, bool]], _repetition: int
 ) -> float:
-    asked = {"loader": loader, "folder": str(corpus.folder), "num_samples": corpus.num_samples, "rows": rows}
+    """Seconds from the start of a process to its first batch; appends those after imports, and whether it is right."""
+    asked = {
+        "loader": loader,
+        "folder": str(corpus.folder.resolve()),
+        "num_samples": corpus.num_samples,
+        "rows": len(expected),
+    }
     text = json.dumps({**asked, "batch": batch, "spawned": time.monotonic()})
     command = [sys.executable, "-m", "benchmarks.loading.first_batch"]
-    output = subprocess.run(command, input=text, stdout=subprocess.PIPE, check=True, text=True).stdout
+    root = Path(__file__).parents[2]
+    output = subprocess.run(command, cwd=root, input=text, stdout=subprocess.PIPE, check=True, text=True).stdout
     answer = json.loads(output.splitlines()[-1])
-    shards = [str(path) for path in corpus.shards]
-    uninterrupted = ids_from(loader, shards, corpus.num_samples, 0, rows)
-    right = next(itertools.islice(uninterrupted, batch, None)) == answer["ids"]
-    found.append((answer["after_imports_s"], right))
+    found.append((answer["after_imports_s"], answer["ids"] == expected))
     return float(answer["total_s"])
 
 

@@ -109,8 +109,8 @@ class Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serving(folder: Path, latency_s: float) -> Iterator[str]:
     """A server in a process of its own; gives its address."""
-    command = [sys.executable, "-m", __name__, str(folder), "--latency-ms", str(latency_s * 1e3)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", __name__, str(folder.resolve()), "--latency-ms", str(latency_s * 1e3)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"

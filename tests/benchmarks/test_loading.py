@@ -72,10 +72,15 @@ def test_our_epochs_visit_every_sample_exactly_once(tmp_path: Path) -> None:
         assert np.isclose(sum(float(str(row[name])) for name in ("exactly once", "never", "more than once")), 1)
 
 
-def test_remote_counts_what_webdataset_asks_for(tmp_path: Path) -> None:
+def test_remote_counts_the_requests_of_each_loader(tmp_path: Path) -> None:
     sizes = remote.Sizes(((50, 20),), num_shards=2, threads=(2,), latency_s=0.001, repetitions=1, warm_up=0)
     report = remote.run(tmp_path, sizes)
-    assert column(report, "requests, epoch 1", loader="webdataset") == [Spread(2, 2, 2, 1)]
+    requests = {str(row["loader"]): row["requests, epoch 1"] for row in report.rows}
+    assert requests["webdataset"] == Spread(2, 2, 2, 1)
+    assert isinstance(requests["polytrain, ranges, 2 at a time"], Spread)
+    assert requests["polytrain, ranges, 2 at a time"].median >= 20
+    assert isinstance(requests["polytrain, cache, 2 at a time"], Spread)
+    assert requests["polytrain, cache, 2 at a time"].median < 20
 
 
 @pytest.mark.processes
