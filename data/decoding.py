@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +27,10 @@ import numpy as np
 from configs.errors import DataError
 from data.sample import Sample
 
-Decoder = Callable[[bytes], Sample]
+_HEADERS_KEPT = 1024
+
+Content = bytes | memoryview
+Decoder = Callable[[Content], Sample]
 
 
 def decoder_of(field: str | None, extension: str, how: str = "") -> Decoder:
@@ -57,11 +61,11 @@ def decoder_of(field: str | None, extension: str, how: str = "") -> Decoder:
     return _DECODERS[kind](field or name)
 
 
-def _into(field: str, decode: Callable[[bytes], Any], content: bytes) -> Sample:
+def _into(field: str, decode: Callable[[Content], Any], content: Content) -> Sample:
     return {field: np.asarray(decode(content))}
 
 
-def _bytes(content: bytes) -> np.ndarray:
+def _bytes(content: Content) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8)
 
 
@@ -69,7 +73,7 @@ def _image(field: str) -> Decoder:
     return partial(_into, field or "image", _image_decoder("rgb"))
 
 
-def _image_decoder(mode: str) -> Callable[[bytes], Any]:
+def _image_decoder(mode: str) -> Callable[[Content], Any]:
     if mode not in ("rgb", "gray", "unchanged"):
         raise DataError(f"fields: images are decoded as ':rgb' (the usual), ':gray' or ':unchanged', not ':{mode}'.")
     from data.images.decode import decode_image
@@ -82,25 +86,64 @@ def _audio(field: str) -> Decoder:
     return partial(_waveform, field or "waveform", "sample_rate" if is_usual else f"{field}_sample_rate")
 
 
-def _waveform(field: str, rate_field: str, content: bytes) -> Sample:
+def _waveform(field: str, rate_field: str, content: Content) -> Sample:
     from data.audio.decode import decode_audio
 
-    waveform, rate = decode_audio(content)
+    waveform, rate = decode_audio(bytes(content))
     return {field: waveform, rate_field: np.array(rate, dtype=np.int64)}
 
 
-def read_array(content: bytes) -> np.ndarray:
-    """The array of an .npy file; never unpickles.
+class ArrayReader:
+    """.npy files -> arrays, as views of the bytes read; never unpickles.
 
-    Raises:
-        ValueError: when it is none, or holds Python objects.
+    numpy takes 25 us to parse the text of a header, and most files of a corpus have the same: each is parsed once.
     """
-    stream = io.BytesIO(content)
-    array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
-    return array
+
+    def __init__(self) -> None:
+        self._headers: dict[bytes, tuple[tuple[int, ...], bool, np.dtype[Any]]] = {}
+
+    def __call__(self, content: Content) -> np.ndarray:
+        """The array of an .npy file; read-only.
+
+        Raises:
+            ValueError: when it is none, is cut short, or holds Python objects.
+        """
+        start = _header_size(content)
+        header = bytes(content[:start])
+        found = self._headers.get(header)
+        if found is None:
+            found = _parsed(header)
+            if len(self._headers) < _HEADERS_KEPT:
+                self._headers[header] = found
+        shape, is_fortran, dtype = found
+        count = math.prod(shape)
+        if len(content) != start + count * dtype.itemsize:
+            raise ValueError(
+                f"{len(content) - start} bytes of data, {list(shape)} {dtype} takes {count * dtype.itemsize}"
+            )
+        array: np.ndarray = np.frombuffer(content, dtype, count, start).reshape(shape, order="F" if is_fortran else "C")
+        return array
 
 
-def _archive(prefix: str, content: bytes) -> Sample:
+def _header_size(content: Content) -> int:
+    """Bytes before the data (NEP 1): magic, version, length of the text, text."""
+    if bytes(content[:6]) != b"\x93NUMPY" or len(content) < 12:
+        raise ValueError("not an .npy file")
+    width = 2 if content[6] == 1 else 4
+    return 8 + width + int.from_bytes(content[8 : 8 + width], "little")
+
+
+def _parsed(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    stream = io.BytesIO(header)
+    version = np.lib.format.read_magic(stream)
+    parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = parse(stream)
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded: they would be unpickled")
+    return shape, is_fortran, dtype
+
+
+def _archive(prefix: str, content: Content) -> Sample:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {prefix + name: archive[name] for name in archive.files}
@@ -108,23 +151,23 @@ def _archive(prefix: str, content: bytes) -> Sample:
         raise ValueError(f"not an npz archive: {error}") from None
 
 
-def _integer(content: bytes) -> np.int64:
-    return np.int64(content.decode("ascii"))
+def _integer(content: Content) -> np.int64:
+    return np.int64(str(content, "ascii"))
 
 
-def _text(content: bytes) -> str:
-    return content.decode("utf-8")
+def _text(content: Content) -> str:
+    return str(content, "utf-8")
 
 
 def _only_by_key(_field: str) -> Decoder:
     raise DataError("fields: a JSON member is read by key: 'json:caption', 'json:box.width', or 'json:raw'.")
 
 
-def _json_value(content: bytes, key: str) -> Any:
-    value = json.loads(content)
+def _json_value(content: Content, key: str) -> Any:
+    value = json.loads(bytes(content))
     for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
-            raise ValueError(f"no key '{key}' in {content[:80]!r}")
+            raise ValueError(f"no key '{key}' in {bytes(content[:80])!r}")
         value = value[part]
     array = np.asarray(value)
     if array.dtype.kind not in "biufU":
@@ -132,7 +175,7 @@ def _json_value(content: bytes, key: str) -> Any:
     return array
 
 
-def _usual(usual_field: str, decode: Callable[[bytes], Any], field: str) -> Decoder:
+def _usual(usual_field: str, decode: Callable[[Content], Any], field: str) -> Decoder:
     return partial(_into, field or usual_field, decode)
 
 
@@ -141,7 +184,7 @@ _IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif")
 _DECODERS: dict[str, Callable[[str], Decoder]] = {
     **dict.fromkeys(_IMAGES, _image),
     **dict.fromkeys(("wav", "flac", "ogg", "mp3"), _audio),
-    "npy": partial(_usual, "array", read_array),
+    "npy": lambda field: partial(_into, field or "array", ArrayReader()),
     "npz": lambda field: partial(_archive, f"{field}." if field else ""),
     "cls": partial(_usual, "label", _integer),
     "index": partial(_usual, "index", _integer),

@@ -32,7 +32,7 @@ from data.sample import Sample, Source
 Batch = dict[str, Tensor]
 "Named tensors, first dimension rows; integer fields are int64, but for bytes (uint8)."
 
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 4096
 
 T = TypeVar("T")
 

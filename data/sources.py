@@ -18,11 +18,13 @@ from data.order_options import OrderOptions
 from data.priors.options import AnyPrior
 from data.sample import Source
 from data.shard_names import ShardNames
-from data.storage import DirectStorage, Storage, StoredPart
+from data.storage import DirectStorage, Storage, StoredPart, is_url
 from data.tables.options import AnyTableSource
 from data.text.options import AnyText
 from data.text.tokenizer import END_OF_TEXT
 from data.transforms import AnyTransform, Transformed
+
+_REMOTE_THREADS = 32
 
 
 class SamplesOptions(StoredPart):
@@ -116,8 +118,8 @@ class DataOptions(Options):
     "Loader processes per rank; 0 loads in a thread of the training process."
     prefetch: int = Field(default=8, gt=0)
     "Steps loaded ahead, over all workers. Lower it where a batch is so large that eight do not fit in memory."
-    threads: int = Field(default=1, gt=0)
-    "Samples that one worker reads at the same time. Raise it where a read waits for a server."
+    threads: int | None = Field(default=None, gt=0)
+    "Samples that one worker reads at the same time. Default: 32 where shards are behind URLs, else 1."
     bad_samples: int = Field(default=100, ge=0)
     "Damaged samples that a rank may replace by a neighbour. Each is reported; one more stops the run."
 
@@ -127,6 +129,14 @@ def plain_sources(options: AnySource) -> dict[str, Part]:
     if isinstance(options, MixtureOptions):
         return {f".parts.{name}.source": part.source for name, part in options.parts.items()}
     return {"": options}
+
+
+def reading_threads(options: DataOptions) -> int:
+    """Samples that are read at the same time: many where each read waits for a server."""
+    if options.threads is not None:
+        return options.threads
+    names = [name for part in plain_sources(options.train).values() for name in getattr(part, "shards", [])]
+    return _REMOTE_THREADS if any(map(is_url, names)) and options.cache is None else 1
 
 
 def build_source(options: AnySource, storage: Storage | None = None) -> Source:

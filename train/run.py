@@ -17,7 +17,7 @@ from data.batches import BatchPlan
 from data.cache import storage_of
 from data.loader import TrainLoader, lost_workers_explained
 from data.sample import Source
-from data.sources import build_source, plain_sources
+from data.sources import build_source, plain_sources, reading_threads
 from data.text.tokenizer import load_tokenizer
 from train.bad_samples import BadSampleLog
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
@@ -68,7 +68,7 @@ def run(recipe: Recipe, world: World) -> None:
             workers=recipe.data.workers,
             prefetch=recipe.data.prefetch,
             order=recipe.data.order,
-            threads=recipe.data.threads,
+            threads=reading_threads(recipe.data),
             bad_samples=recipe.data.bad_samples,
         )
         stack.callback(loader.close)

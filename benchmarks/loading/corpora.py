@@ -20,7 +20,7 @@ import webdataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.decoding import read_array
+from data.decoding import ArrayReader
 from data.images.decode import decode_image
 from data.index import write_index
 
@@ -118,7 +118,7 @@ def tokens(folder: Path, num_samples: int, num_shards: int) -> Corpus:
     """Arrays of 1,024 uint16 tokens (`npy`)."""
     generator = np.random.default_rng(0)
     arrays = (generator.integers(0, 50_000, 1024, dtype=np.uint16) for _ in range(num_samples))
-    fields = {"tokens": Field("npy", read_array, "npy")}
+    fields = {"tokens": Field("npy", ArrayReader(), "npy")}
     samples = ({"npy": _npy(array)} for array in arrays)
     return write_corpus("npy, 1,024 tokens", folder, samples, evenly(num_samples, num_shards), fields)
 
