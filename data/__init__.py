@@ -16,6 +16,8 @@ sizes arrive as plain numbers).
     data.shards        positioned reads from indexed tars
     data.sample        `Sample`, `Source`, `Transform`: the protocols
     data.samples       the members of indexed shards, decoded
+    data.arrays        .npy files -> arrays
+    data.processes     what every process of ours does at its start
     data.decoding      members -> fields, by extension
     data.transforms    a source and the transforms applied to its samples
     data.randomness    random streams by name
@@ -41,6 +43,7 @@ sizes arrive as plain numbers).
 
 __all__ = [
     "ahead",
+    "arrays",
     "audio",
     "batches",
     "cache",
@@ -57,6 +60,7 @@ __all__ = [
     "packing",
     "permutation",
     "priors",
+    "processes",
     "randomness",
     "reading",
     "remote",

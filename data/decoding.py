@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
-import zipfile
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, cast
@@ -25,9 +23,8 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from configs.errors import DataError
+from data.arrays import ArrayReader
 from data.sample import Sample
-
-_HEADERS_KEPT = 1024
 
 Content = bytes | memoryview
 Decoder = Callable[[Content], Sample]
@@ -93,66 +90,19 @@ def _waveform(field: str, rate_field: str, content: Content) -> Sample:
     return {field: waveform, rate_field: np.array(rate, dtype=np.int64)}
 
 
-class ArrayReader:
-    """.npy files -> arrays, as views of the bytes read; never unpickles.
-
-    numpy takes 25 us to parse the text of a header, and most files of a corpus have the same: each is parsed once.
-    """
-
-    def __init__(self) -> None:
-        self._headers: dict[bytes, tuple[tuple[int, ...], bool, np.dtype[Any]]] = {}
-
-    def __call__(self, content: Content) -> np.ndarray:
-        """The array of an .npy file; read-only.
-
-        Raises:
-            ValueError: when it is none, is cut short, or holds Python objects.
-        """
-        start = _header_size(content)
-        header = bytes(content[:start])
-        found = self._headers.get(header)
-        if found is None:
-            found = _parsed(header)
-            if len(self._headers) < _HEADERS_KEPT:
-                self._headers[header] = found
-        shape, is_fortran, dtype = found
-        count = math.prod(shape)
-        if len(content) != start + count * dtype.itemsize:
-            raise ValueError(
-                f"{len(content) - start} bytes of data, {list(shape)} {dtype} takes {count * dtype.itemsize}"
-            )
-        array: np.ndarray = np.frombuffer(content, dtype, count, start).reshape(shape, order="F" if is_fortran else "C")
-        return array
-
-
-def _header_size(content: Content) -> int:
-    """Bytes before the data (NEP 1): magic, version, length of the text, text."""
-    if bytes(content[:6]) != b"\x93NUMPY" or len(content) < 12:
-        raise ValueError("not an .npy file")
-    width = 2 if content[6] == 1 else 4
-    return 8 + width + int.from_bytes(content[8 : 8 + width], "little")
-
-
-def _parsed(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    stream = io.BytesIO(header)
-    version = np.lib.format.read_magic(stream)
-    parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, is_fortran, dtype = parse(stream)
-    if dtype.hasobject:
-        raise ValueError("Object arrays cannot be loaded: they would be unpickled")
-    return shape, is_fortran, dtype
-
-
 def _archive(prefix: str, content: Content) -> Sample:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {prefix + name: archive[name] for name in archive.files}
-    except (OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:  # numpy's, on other bytes
+    except Exception as error:  # numpy and zipfile raise whatever other bytes lead them to
         raise ValueError(f"not an npz archive: {error}") from None
 
 
 def _integer(content: Content) -> np.int64:
-    return np.int64(str(content, "ascii"))
+    number = int(str(content, "ascii"))
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{number} does not fit into 64 bits")
+    return np.int64(number)
 
 
 def _text(content: Content) -> str:
@@ -164,7 +114,10 @@ def _only_by_key(_field: str) -> Decoder:
 
 
 def _json_value(content: Content, key: str) -> Any:
-    value = json.loads(bytes(content))
+    try:
+        value = json.loads(bytes(content))
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
     for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
             raise ValueError(f"no key '{key}' in {bytes(content[:80])!r}")

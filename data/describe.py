@@ -20,9 +20,9 @@ class Describer:
 
     def __init__(self, tokenizer: Path | None, *, is_terminal: bool) -> None:
         """Tokens are shown as text where there is a tokenizer; pictures have colours on a terminal."""
-        from data.text.tokenizer import load_tokenizer
+        from tokenizers import Tokenizer
 
-        self._tokenizer = load_tokenizer(tokenizer) if tokenizer is not None else None
+        self._tokenizer = Tokenizer.from_file(str(tokenizer)) if tokenizer is not None else None
         self._is_terminal = is_terminal
 
     def describe(self, sample: Sample) -> dict[str, str]:

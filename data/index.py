@@ -47,6 +47,8 @@ _ALIGN = 64
 _DIGEST_BYTES = 32
 _TAR_BLOCK = 512
 _TAR_NAME = 100
+# numpy refuses to parse longer ones.
+_NPY_HEADER = 12 + 10_000
 _PIECE_BYTES = 2**24
 
 # webdataset's own rules.
@@ -131,7 +133,7 @@ def write_index(shard: Path | str, lengths: Sequence[int] | None = None) -> Path
     for row_number, row in enumerate(rows):
         for extension, place in row.places.items():
             table[row_number, members.index(extension)] = place
-    keys = [row.key.encode() for row in rows]
+    keys = [_encoded(row.key, shard_path) for row in rows]
     arrays: dict[str, NDArray[np.int64] | NDArray[np.uint8]] = {
         "offsets": table[:, :, 0].copy(),
         "sizes": table[:, :, 1].copy(),
@@ -146,9 +148,21 @@ def write_index(shard: Path | str, lengths: Sequence[int] | None = None) -> Path
     }
     target = index_path(shard_path)
     temporary = target.with_name(target.name + ".partial")
-    temporary.write_bytes(_encode(header, arrays))
-    os.replace(temporary, target)
+    try:
+        temporary.write_bytes(_encode(header, arrays))
+        os.replace(temporary, target)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
+
+
+def _encoded(key: str, shard_path: Path) -> bytes:
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{shard_path}: the name {key!r} is not UTF-8. Write the shard again with other names."
+        ) from None
 
 
 def open_index(shard: Path | str) -> ShardIndex:
@@ -196,8 +210,8 @@ def _require_same_files(index: ShardIndex) -> None:
             expected = f"{index.key(sample)}.{index.members[column]}"
             shard.seek(int(index.offsets[sample, column]) - _TAR_BLOCK)
             found = _name_in(shard.read(_TAR_BLOCK))
-            # Longer names stand in a record of their own.
-            if len(expected.encode()) < _TAR_NAME and found.lower() != expected.lower():
+            # Names that are longer, or not ASCII, stand in a record of their own.
+            if expected.isascii() and len(expected) < _TAR_NAME and found.lower() != expected.lower():
                 raise DataError(
                     f"{index.shard_path}: the file '{expected}' is not where the index says, but '{found}': the index "
                     f"belongs to another shard. Make it again with: polytrain index {index.shard_path}"
@@ -244,7 +258,7 @@ def _scan(shard_path: Path) -> Iterator[_Row]:
             if extension == "npy":
                 member = tar.extractfile(entry)
                 assert member is not None
-                row.length, row.dtype = _npy_length(shard_path, entry.name, member.read(256))
+                row.length, row.dtype = _npy_length(shard_path, entry.name, member.read(_NPY_HEADER))
         _require_end_of_archive(shard_path, tar.offset)
     if row is not None:
         yield row

@@ -9,10 +9,9 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,6 +27,7 @@ from data.batches import BatchPlan
 from data.order import Order, OrderedSource, SampleOrder
 from data.order_options import OrderOptions
 from data.permutation import mix64
+from data.processes import leave_interrupts_to_parent
 from data.reading import BadSample, Reader, Row
 from data.sample import Sample, Source
 
@@ -87,9 +87,16 @@ class TrainLoader:
         # Workers are ahead by themselves: the thread only unpacks what they made.
         self._steps = Ahead(_group(iter(loader), plan.num_micro), 2 if workers else prefetch)
         self._bad_samples_left = bad_samples
+        self._workers = workers
 
     def __next__(self) -> StepBatch:
-        step = next(self._steps)
+        try:
+            with lost_workers_explained():
+                step = next(self._steps)
+        except (ConnectionError, EOFError) as error:
+            if not self._workers:
+                raise
+            raise _lost_worker(f"{error!r} while it handed a batch over.") from None
         self._bad_samples_left -= len(step.bad)
         if self._bad_samples_left < 0:
             raise DataError(
@@ -115,17 +122,20 @@ def lost_workers_explained() -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, ConnectionError, EOFError) as error:
-        # The last two: it died while it handed a batch over.
-        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+    except RuntimeError as error:
+        # "Caught ... in DataLoader worker" is another matter: a defect in the code that the worker ran.
+        if not str(error).startswith("DataLoader worker (pid"):
             raise
-        explained = DataError(
-            f"{error}: a DataLoader worker was lost. A loader process that is killed has most often run "
-            "out of memory: lower data.workers or "
-            "data.prefetch. Too little shared memory (/dev/shm) looks the same."
-        )
-        explained.is_everywhere = False
-        raise explained from None
+        raise _lost_worker(str(error)) from None
+
+
+def _lost_worker(what: str) -> DataError:
+    error = DataError(
+        f"a loader process was lost: {what} It has most often run out of memory: lower data.workers or data.prefetch. "
+        "Too little shared memory (/dev/shm) looks the same."
+    )
+    error.is_everywhere = False
+    return error
 
 
 def order_of(source: Source, seed: int, global_rows: int, options: OrderOptions | None = None) -> SampleOrder:
@@ -138,19 +148,22 @@ def order_of(source: Source, seed: int, global_rows: int, options: OrderOptions 
 
 def evaluation_batches(
     source: Source, *, rows: int | None, micro_rows: int, rank: int, world_size: int
-) -> Iterator[tuple[Batch, bool]]:
+) -> Iterator[tuple[Batch, bool, list[BadSample]]]:
     """This rank's share of `rows` samples (all, where None), spread evenly over the source.
 
     Every sample is seen by exactly one rank. Every rank yields equally often, because sharded
     parameters are gathered by all ranks together; a rank that has no row left repeats one and says
-    so with False, and the caller leaves it out of its sums.
+    so with False, and the caller leaves it out of its sums. A damaged sample is replaced by its
+    neighbour, and named in the list.
     """
+    reader = Reader(source)
     total = min(rows or len(source), len(source))
     chosen = np.arange(total) * len(source) // total
     for share in np.array_split(chosen, -(-total // (micro_rows * world_size))):
         mine = np.array_split(share, world_size)[rank]
         indices = mine if len(mine) else share[:1]
-        yield collate([source[int(index)] for index in indices]), bool(len(mine))
+        samples, bad = reader.read([Row(int(index), int(index)) for index in indices])
+        yield collate(samples), bool(len(mine)), bad
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -159,27 +172,34 @@ def collate(samples: Sequence[Sample]) -> Batch:
     Raises:
         DataError: when samples differ in their fields or shapes, or a field is not made of numbers.
     """
-    batch: Batch = {}
-    for name in samples[0]:
-        try:
-            arrays = [sample[name] for sample in samples]
-        except KeyError:
-            raise DataError(_why_not_stacked(name, samples)) from None
-        first = arrays[0]
-        if first.dtype.kind not in "biufc":
-            raise DataError(
-                f"field '{name}' holds {first.dtype}, not numbers: turn it into numbers by a transform, or leave it "
-                "out by the key 'fields'."
-            )
-        if any(array.shape != first.shape for array in arrays):
-            raise DataError(_why_not_stacked(name, samples))
-        dtype = np.result_type(*{array.dtype for array in arrays})
-        if dtype.kind in "iu" and dtype != np.uint8:
-            dtype = np.dtype(np.int64)
-        stacked = _empty((len(arrays), *first.shape), dtype)
-        np.stack(arrays, out=stacked.numpy(), casting="unsafe")
-        batch[name] = stacked
-    return batch
+    if any(sample.keys() != samples[0].keys() for sample in samples):
+        found = sorted({", ".join(sorted(sample)) for sample in samples})
+        raise DataError(
+            f"samples of one batch have different fields: {' or '.join(found)}. Choose some: 'fields', keep."
+        )
+    return {name: _stacked(name, [sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _stacked(name: str, arrays: Sequence[NDArray[np.generic]]) -> Tensor:
+    dtypes = {array.dtype for array in arrays}
+    kinds = {"i" if dtype.kind == "u" else dtype.kind for dtype in dtypes}
+    if len(kinds) > 1 or not kinds <= set("bifc"):
+        raise DataError(
+            f"field '{name}' holds {' and '.join(sorted(map(str, dtypes)))}, expected numbers of one kind: turn it into "
+            "numbers by a transform, or leave it out by the key 'fields'."
+        )
+    if len({array.shape for array in arrays}) > 1:
+        shapes = ", ".join(map(str, sorted({array.shape for array in arrays})[:4]))
+        raise DataError(
+            f"field '{name}' has the shapes {shapes} in one batch: bring it to one shape by a transform (a crop, a "
+            "resize, padding), or leave it out by the key 'fields'."
+        )
+    dtype = np.result_type(*dtypes)
+    if kinds == {"i"} and dtype != np.uint8:
+        dtype = np.dtype(np.int64)
+    stacked = _empty((len(arrays), *arrays[0].shape), dtype)
+    np.stack(arrays, out=stacked.numpy(), casting="unsafe")
+    return stacked
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
@@ -192,17 +212,6 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
     return torch.empty(0, dtype=kind).set_(storage).view(shape)
 
 
-def _why_not_stacked(name: str, samples: Sequence[Sample]) -> str:
-    if not all(name in sample for sample in samples):
-        fields = sorted({", ".join(sample) for sample in samples})
-        return f"field '{name}' is not in every sample; samples have the fields {' or '.join(fields)}."
-    shapes = sorted({sample[name].shape for sample in samples})
-    return (
-        f"field '{name}' has the shapes {', '.join(map(str, shapes[:4]))} in one batch: bring it to one shape by a "
-        "transform (a crop, a resize, padding), or leave it out by the key 'fields'."
-    )
-
-
 @dataclass(frozen=True)
 class _MicroBatch:
     """What a worker sends: a batch, or why there is none (torch would wrap an exception in a traceback)."""
@@ -211,6 +220,10 @@ class _MicroBatch:
     digest: int = 0
     bad: list[BadSample] = field(default_factory=list)
     error: UserError | None = None
+
+    def pin_memory(self) -> _MicroBatch:
+        """Called by torch's pinning thread, where there is a GPU."""
+        return replace(self, batch={name: tensor.pin_memory() for name, tensor in self.batch.items()})
 
 
 class _Rows(Dataset[_MicroBatch]):
@@ -229,9 +242,8 @@ class _Rows(Dataset[_MicroBatch]):
 
 
 def _start_worker(_number: int) -> None:
-    """An interrupt reaches the whole process group; the training process decides, and ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Runs once in each loader process."""
+    leave_interrupts_to_parent()
     _keep_freed_memory()
 
 

@@ -38,11 +38,13 @@ class BadSample:
 class Reader:
     """Reads rows from a source."""
 
-    def __init__(self, source: Source, *, key: int = 0, threads: int = 1) -> None:
-        """Rows of `source`; `key` seeds what is random in them; `threads` rows are read at a time."""
+    def __init__(self, source: Source, *, key: int | None = None, threads: int = 1) -> None:
+        """Rows of `source`; `key` seeds what is random in them (None: samples as `source[index]` has them).
+
+        `threads` rows are read at a time.
+        """
         self._source = source
         self._key = key
-        self._is_random = isinstance(source, RandomSource)
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None  # made in the process that reads
 
@@ -79,6 +81,6 @@ class Reader:
         raise SampleError(f"{error}\nThe {_NEIGHBOURS} samples after it cannot be read either. The last: {last}")
 
     def _sample(self, index: int, position: int) -> Sample:
-        if not self._is_random:
+        if self._key is None or not isinstance(self._source, RandomSource):
             return self._source[index]
         return draw(self._source, index, stream_at(self._key, position))

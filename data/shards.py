@@ -32,6 +32,9 @@ def expand(patterns: Sequence[str]) -> list[str]:
     names: list[str] = []
     for pattern in patterns:
         _require_file(pattern)
+        if os.path.isfile(pattern):  # whatever braces and brackets are in its name
+            names.append(pattern)
+            continue
         try:
             expanded = [name.removeprefix("file://") for name in braceexpand(pattern)]
         except ValueError as error:

@@ -33,7 +33,7 @@ class SamplesOptions(StoredPart):
     kind: Literal["samples"] = "samples"
     shards: ShardNames
     "Shard names: paths or URLs, globs and braces, such as shards/photos/train-{000000..000031}.tar."
-    fields: dict[str, str] | None = None
+    fields: dict[str, str] | None = Field(default=None, min_length=1)
     "Field -> member, such as {image: jpg;png, label: cls, caption: json:caption, bytes: jpg:raw}. Null: every member."
     transforms: list[AnyTransform] = Field(default_factory=list)
     "Applied to each sample, in this order."
@@ -121,7 +121,7 @@ class DataOptions(Options):
     threads: int | None = Field(default=None, gt=0)
     "Samples that one worker reads at the same time. Default: 32 where shards are behind URLs, else 1."
     bad_samples: int = Field(default=100, ge=0)
-    "Damaged samples that a rank may replace by a neighbour. Each is reported; one more stops the run."
+    "Times that a rank may replace a damaged sample by its neighbour since its start. One more stops the run."
 
 
 def plain_sources(options: AnySource) -> dict[str, Part]:

@@ -101,6 +101,10 @@ class LocalFile:
             if file is None:
                 file = self._file = _OpenFile(self._open())
             content = os.pread(file.number, size, offset)
+            while 0 < len(content) < size and (
+                more := os.pread(file.number, size - len(content), offset + len(content))
+            ):
+                content += more  # the kernel gives at most 2 GiB at once
         except OSError as error:
             raise SampleError(f"{self.name}: cannot read {size} bytes at {offset}: {error}") from error
         if len(content) != size:

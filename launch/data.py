@@ -52,8 +52,16 @@ def run(arguments: argparse.Namespace) -> None:
 def _shards(names: Sequence[str]) -> list[str]:
     from data.shards import expand
 
-    folders = [f"{name}/*.tar" if Path(name).is_dir() else name for name in names]
-    return expand(folders)
+    found: list[str] = []
+    for name in names:
+        if Path(name).is_dir():
+            shards = sorted(str(path) for path in Path(name).glob("*.tar"))
+            if not shards:
+                raise DataError(f"{name}: no shards (*.tar) in this folder.")
+            found += shards
+        else:
+            found += expand([name])
+    return found
 
 
 def _list(*, as_json: bool) -> None:

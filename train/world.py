@@ -6,11 +6,8 @@ digests, flags) travel over gloo and never touch the accelerator's stream.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
-import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +17,7 @@ import torch
 import torch.distributed as dist
 
 from configs.errors import ConfigError
-
-_PR_SET_PDEATHSIG = 1
+from data.processes import die_with_parent
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,8 @@ class World:
     def process_group(self) -> Iterator[None]:
         """Hold the process group open: gloo for the CPU, NCCL for CUDA. A world of one has one too."""
         if self.is_launched:
-            _die_with_launcher()
+            # Orphaned ranks would train on, hold devices, and write into a run that was started again.
+            die_with_parent()
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
         backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo"
@@ -118,12 +115,3 @@ class World:
     def barrier(self) -> None:
         """Wait for all ranks."""
         self.sum([0])
-
-
-def _die_with_launcher() -> None:
-    """Let the kernel kill this rank when torchrun dies, even by `kill -9`.
-
-    Otherwise orphaned ranks train on, hold devices, and write into a run that was started again.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -20,7 +20,7 @@ import webdataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.decoding import ArrayReader
+from data.arrays import ArrayReader
 from data.images.decode import decode_image
 from data.index import write_index
 

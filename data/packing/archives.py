@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import subprocess
 import tarfile
@@ -10,6 +11,18 @@ import zlib
 from pathlib import Path
 
 from configs.errors import DataError
+
+# NotImplementedError and RuntimeError: zipfile's, at compression and encryption that it does not know.
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -27,7 +40,7 @@ def unpack(archive: Path, folder: Path) -> None:
             with tarfile.open(archive) as tar:
                 # Refuses absolute paths, "..", links that lead outside, and devices.
                 tar.extractall(folder, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{archive.name}: cannot be unpacked: {error}") from None
 
 

@@ -67,7 +67,8 @@ def pack(options: PackOptions, output: Path, *, workers: int = 1) -> dict[str, A
         shards = {split: _SplitWriter(partial, split, options.shard_mb * 1e6) for split in SPLITS}
         for writer in shards.values():
             stack.callback(writer.abandon)
-        bad = _write_all(packer, options, shards, workers)
+        _write_all(packer, options, shards, workers)
+        bad = [entry for writer in shards.values() for entry in writer.bad]
         splits = {split: writer.finish() for split, writer in shards.items()}
         _require_splits(options, splits)
         for name, content in packer.files().items():
@@ -108,9 +109,14 @@ def _already_packed(options: PackOptions, output: Path) -> dict[str, Any] | None
         packed_with = corpus["options"]
     except (OSError, ValueError, KeyError, TypeError):  # missing, not JSON, or somebody else's corpus.json
         raise DataError(f"{output}: exists and is not a packed corpus. Choose another folder, or remove it.") from None
-    if packed_with != options.tree():
+    if _what_decides(packed_with) != _what_decides(options.tree()):
         raise DataError(f"{output}: holds a corpus packed with {packed_with}. Choose another folder, or remove it.")
     return corpus
+
+
+def _what_decides(tree: dict[str, Any]) -> dict[str, Any]:
+    """The options that decide what is packed. How many damaged examples are tolerated may change on the way."""
+    return {key: value for key, value in tree.items() if key != "skip_bad"}
 
 
 _WHILE_PACKING = (".lock", "options.json", *(f"{split}.progress.json" for split in SPLITS))
@@ -125,8 +131,10 @@ def _only_packer(partial: Path, options: PackOptions) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(f"{partial}: another process is packing there. Wait for it, or stop it.") from None
-        wanted = json.dumps(options.tree(), indent=2).encode()
+        wanted = json.dumps(_what_decides(options.tree()), indent=2).encode()
         begun = partial / "options.json"
+        if not begun.exists() and {path.name for path in partial.iterdir()} - {".lock", "options.json.tmp"}:
+            raise DataError(f"{partial}: exists and was not begun by packing. Remove it, or choose another OUTPUT.")
         if not begun.exists() or begun.read_bytes() != wanted:
             for path in partial.iterdir():
                 if path.name != ".lock":
@@ -146,15 +154,13 @@ def _disk_errors(partial: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"{error.filename or partial}: cannot be written: {error.strerror or error}. Whole shards are kept; "
-            "when there is room and permission, the same command goes on behind them."
+            f"{error.filename or partial}: {error.strerror or error}. Whole shards are kept in {partial}; "
+            "the same command goes on behind them."
         ) from error
 
 
-def _write_all(
-    packer: Packer[Any], options: PackOptions, shards: dict[str, _SplitWriter], workers: int
-) -> list[JsonValue]:
-    """Encode and write every item that is not in a whole shard yet. Returns the damaged ones."""
+def _write_all(packer: Packer[Any], options: PackOptions, shards: dict[str, _SplitWriter], workers: int) -> None:
+    """Encode and write every item that is not in a whole shard yet."""
 
     def remaining() -> Iterator[tuple[str, Item[Any]]]:
         for item in progress(packer.items(), "packing"):
@@ -162,20 +168,18 @@ def _write_all(
             if not shards[split].is_written(item):
                 yield split, item
 
-    bad = [entry for writer in shards.values() for entry in writer.bad]
     for split, item, result in encode_in_order(packer, remaining(), workers):
         if isinstance(result, Encoded):
             shards[split].write(item, result)
             continue
-        bad.append({"name": item.name, "error": result.error})
-        if len(bad) > options.skip_bad:
+        num_bad = 1 + sum(len(writer.bad) for writer in shards.values())
+        if num_bad > options.skip_bad:
             allowed = f"{options.skip_bad} may be left out" if options.skip_bad else "none may be left out"
             raise DataError(
-                f"{result.error}\n{len(bad)} damaged example(s), {allowed} (--skip-bad). "
+                f"{result.error}\n{num_bad} damaged example(s), {allowed} (--skip-bad). "
                 "Repair or remove them, or allow more; the same command goes on behind the shards already written."
             )
         shards[split].leave_out(item, result)
-    return cast(list[JsonValue], bad)
 
 
 def split_of(item: Item[Any], validation: float) -> str:
@@ -244,8 +248,8 @@ class _SplitWriter:
 
     @property
     def bad(self) -> list[dict[str, str]]:
-        """Damaged items met before the interruption."""
-        return self._done.bad
+        """Damaged items met so far."""
+        return self._now.bad
 
     def is_written(self, item: Item[Any]) -> bool:
         """Whether a whole shard already holds `item`; to be asked once for each item, in order."""
@@ -254,10 +258,7 @@ class _SplitWriter:
         self._to_skip -= 1
         self._names.update(item.name.encode() + b"\0")
         if not self._to_skip and self._names.hexdigest() != self._done.names:
-            raise DataError(
-                f"{self._folder}: the corpus has changed since packing was interrupted (other names before "
-                f"'{item.name}'). Remove that folder to start again."
-            )
+            raise self._has_changed(f"other names before '{item.name}'")
         return True
 
     def write(self, item: Item[Any], encoded: Encoded) -> None:
@@ -279,6 +280,8 @@ class _SplitWriter:
 
     def finish(self) -> dict[str, Any]:
         """Close the last shard; what corpus.json says of the split."""
+        if self._to_skip:
+            raise self._has_changed(f"{self._to_skip} fewer examples for {self._split}")
         if self._shard is not None:
             self._close()
         return {"samples": self._now.samples, "length": self._now.length, "shards": self._now.shards}
@@ -288,6 +291,12 @@ class _SplitWriter:
         if self._shard is not None:
             self._shard.abandon()
             self._shard = None
+
+    def _has_changed(self, how: str) -> DataError:
+        return DataError(
+            f"{self._folder}: the corpus has changed since packing was interrupted ({how}). "
+            "Remove that folder to start again."
+        )
 
     def _consume(self, item: Item[Any]) -> None:
         self._now.items += 1

@@ -7,16 +7,18 @@ import itertools
 import json
 import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from configs.errors import DataError
 from data.packing.record import Item, Member, Packer, Record
+from data.processes import die_with_parent, leave_interrupts_to_parent
 from data.sample import SampleError
 
 _CHUNK = 16
@@ -94,6 +96,11 @@ def _encode_in_pool(packer: Packer[Any], jobs: Iterator[Job], workers: int) -> I
                     done, results = pending.popleft()
                     for (split, item), result in zip(done, results.result(), strict=True):
                         yield split, item, result
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"a packing process was lost: {error} It has most often run out of memory: lower --workers. "
+                "The same command goes on behind the shards already written."
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -105,7 +112,8 @@ def _start_worker(packer: Packer[Any]) -> None:
     """Runs once in each worker process, which belongs to one packer for all its life."""
     global _packer
     _packer = packer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the packing process, which ends the workers
+    die_with_parent()
+    leave_interrupts_to_parent()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 

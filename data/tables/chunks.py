@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import DataError
+from data.arrays import ArrayReader
 from data.sample import SampleError
 from data.shard_names import ShardNames
 from data.shards import expand, open_shards
@@ -46,6 +46,7 @@ class Chunks:
         self._schema_path = Path(schema_file) if schema_file else Path(names[0]).with_name(SCHEMA_FILE)
         self.schema: Schema = load_schema(self._schema_path)
         self._shards = open_shards(shards, storage)
+        self._read_array = ArrayReader()
         for shard in self._shards:
             if lacking := sorted(set(MEMBERS) - set(shard.index.members)):
                 raise DataError(
@@ -109,10 +110,8 @@ class Chunks:
 
     def _array(self, place: ChunkPlace, member: str, width: int, kind: str) -> NDArray[np.generic]:
         try:
-            array: NDArray[np.generic] = np.lib.format.read_array(
-                io.BytesIO(self._member(place, member)), allow_pickle=False
-            )
-        except (ValueError, EOFError) as error:
+            array: NDArray[np.generic] = self._read_array(self._member(place, member))
+        except ValueError as error:
             raise SampleError(f"{self.where(place)}: {member} cannot be read: {error}") from None
         if array.shape != (place.rows, width) or array.dtype.kind != kind:
             raise SampleError(

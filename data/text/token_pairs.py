@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import DataError
+from data.arrays import ArrayReader
 from data.sample import Sample, SampleError
 from data.shards import Shard, open_shards
 from data.storage import Storage
@@ -77,10 +77,10 @@ def _array(shard: Shard, sample: int, member: str) -> NDArray[Any]:
     column = index.members.index(member)
     content = shard.read(int(index.offsets[sample, column]), int(index.sizes[sample, column]))
     try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        array = ArrayReader()(content)
+    except ValueError as error:
         raise SampleError(f"{_where(shard, sample, member)}: not a numpy array: {error}") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
+    if array.ndim != 1 or array.dtype.kind not in "iu":
         raise SampleError(f"{_where(shard, sample, member)}: expected a one-dimensional array of integers.")
     return array
 

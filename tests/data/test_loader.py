@@ -12,10 +12,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from configs.errors import DataError
 from data.batches import BatchOptions, BatchPlan
-from data.loader import StepBatch, TrainLoader, collate, evaluation_batches, lost_workers_explained
+from data.loader import StepBatch, TrainLoader, _MicroBatch, collate, evaluation_batches, lost_workers_explained
 from data.order import Order
 from data.sample import Sample, SampleError
 from data.text.options import TokenWindowsOptions
@@ -168,7 +169,7 @@ def test_a_killed_worker_is_an_error_and_not_a_hang() -> None:
             for _ in loading:
                 pass
 
-    with pytest.raises(DataError, match=r"a DataLoader worker was lost. A loader process that is killed"):
+    with pytest.raises(DataError, match=r"a loader process was lost: .* It has most often run out of memory"):
         kill_one_and_go_on()
     loading.close()
     assert multiprocessing.active_children() == []
@@ -264,10 +265,51 @@ def test_samples_that_do_not_stack_are_explained() -> None:
     ragged = [{"x": np.zeros(3)}, {"x": np.zeros(4)}]
     with pytest.raises(DataError, match=r"field 'x' has the shapes \(3,\), \(4,\) in one batch: bring it to one shape"):
         collate(ragged)
-    with pytest.raises(DataError, match="field 'x' is not in every sample"):
+    with pytest.raises(DataError, match="samples of one batch have different fields: x or y"):
         collate([{"x": np.zeros(3)}, {"y": np.zeros(3)}])
-    with pytest.raises(DataError, match="field 'text' holds <U5, not numbers"):
+    with pytest.raises(DataError, match="field 'text' holds <U5, expected numbers"):
         collate([{"text": np.array("hello")}])
+    for one, other in ((np.array(3), np.array("x")), (np.array(3), np.array(3.5))):
+        with pytest.raises(DataError, match="expected numbers of one kind"):
+            collate([{"x": one}, {"x": other}])
+    more, less = {"x": np.zeros(1), "y": np.zeros(1)}, {"x": np.zeros(1)}
+    for samples in ([less, more], [more, less]):
+        with pytest.raises(DataError, match="different fields: x or x, y"):
+            collate(samples)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_defect_in_the_source_is_not_taken_for_a_lost_worker(workers: int) -> None:
+    class Defective(Numbers):
+        def __getitem__(self, index: int) -> Sample:
+            raise RuntimeError("a defect of mine")
+
+    def load() -> None:
+        with lost_workers_explained():
+            list(loading)
+
+    loading = loader(Defective(13), workers=workers)
+    with pytest.raises(RuntimeError, match="a defect of mine"):
+        load()
+    loading.close()
+
+
+def test_damaged_held_out_samples_are_replaced_and_named() -> None:
+    batches = list(evaluation_batches(Damaged(10, {4}), rows=None, micro_rows=5, rank=0, world_size=1))
+    assert [row for batch, _, _ in batches for row in batch["index"][:, 0].tolist()] == [0, 1, 2, 3, 5, 5, 6, 7, 8, 9]
+    assert [bad.sample for _, _, found in batches for bad in found] == [4]
+
+
+def test_a_micro_batch_can_be_pinned() -> None:
+    # What torch's pinning thread asks of an object that it does not know.
+    batch = _MicroBatch({"x": torch.zeros(2)}, 5)
+    assert callable(batch.pin_memory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+        pinned = pin_memory(batch)
+    assert isinstance(pinned, _MicroBatch)
+    assert pinned.batch["x"].tolist() == [1.0, 1.0]
+    assert pinned.digest == 5
 
 
 def test_steps_before_an_error_are_delivered() -> None:
@@ -338,7 +380,7 @@ def test_evaluation_sees_each_row_once_in_equally_many_batches(
         list(evaluation_batches(Numbers(size), rows=rows, micro_rows=micro_rows, rank=rank, world_size=world_size))
         for rank in range(world_size)
     ]
-    batches = [(batch["index"][:, 0].tolist(), is_mine) for rank in ranks for batch, is_mine in rank]
+    batches = [(batch["index"][:, 0].tolist(), is_mine) for rank in ranks for batch, is_mine, _ in rank]
     assert len({len(rank) for rank in ranks}) == 1
     total = min(rows or size, size)
     expected = [number * size // total for number in range(total)]

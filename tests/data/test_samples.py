@@ -113,11 +113,14 @@ def test_a_wrong_description_of_a_field_is_refused(
     [
         ("cls", b"seven"),
         ("cls", b""),
+        ("cls", b"99999999999999999999"),
         ("npy", b"not an array"),
         ("npy", b""),
         ("txt", b"\xff\xfe"),
         ("npz", b"PK not really"),
         ("npz", b""),
+        ("npz", b"\x93NUMPY\x01\x00"),
+        ("npy", b"\x93NUMPY\x01\x00\x0a\x00{'descr': ("),
     ],
 )
 def test_damaged_members_name_shard_key_and_member(
@@ -171,3 +174,21 @@ def test_a_source_can_be_sent_to_a_worker(written: Written, shard: Callable[[Wri
     for name, array in source[2].items():
         np.testing.assert_array_equal(sent[2][name], array)
     assert json.dumps(source.name(2)) == json.dumps(sent.name(2))
+
+
+def test_keys_that_are_not_ascii(shard: Callable[[Written], Path]) -> None:
+    path = shard([{"__key__": "ünder", "cls": 1}, {"__key__": "日本", "cls": 2}])
+    assert [int(samples_of(path)[number]["label"]) for number in range(2)] == [1, 2]
+
+
+def test_nested_json_beyond_reason_is_a_damaged_sample(shard: Callable[[Written], Path]) -> None:
+    path = shard([{"__key__": "deep", "json": b"[" * 200_000}])
+    with pytest.raises(SampleError, match="sample 'deep': json: JSON nested too deeply"):
+        samples_of(path, fields={"x": "json:x"})[0]
+
+
+def test_a_file_is_taken_by_its_name_whatever_marks_are_in_it(shard: Callable[[Written], Path], tmp_path: Path) -> None:
+    path = tmp_path / "shards[1]{2}.tar"
+    shard([{"__key__": "a", "cls": 5}]).rename(path)
+    write_index(path)
+    assert int(samples_of(path)[0]["label"]) == 5

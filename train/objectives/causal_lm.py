@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from configs.errors import TrainingError
 from configs.options import construct
 from data.loader import Batch
 from model.initialisation import initial_value
@@ -37,6 +38,9 @@ class CausalLM(Objective):
         self.head = None if options.tied_head else nn.Linear(model.dim, model.vocab_size, bias=False)
 
     def num_targets(self, batch: Batch) -> int:
+        largest, entries = int(batch["tokens"].max()), self._model_options.vocab_size
+        if largest >= entries:  # on a GPU this would end in an assertion far from its cause
+            raise TrainingError(f"data: token {largest} is not in the model's vocabulary (model.vocab_size={entries}).")
         return int(self._is_target(batch["segments"]).sum())
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from configs.errors import ConfigError
 from configs.options import construct, implementation, import_object
 from data.loader import Batch
-from data.sample import Source
+from data.reading import Reader, Row
+from data.sample import Sample, Source
 from model.options import AnyModel
 from train.objectives.options import AnyObjective
 
@@ -54,8 +55,18 @@ def require_fields(objective: AnyObjective, source: Source, where: str) -> None:
         ConfigError: naming the fields there are and those that are wanted.
     """
     wanted = cast(type[Objective], import_object(implementation(objective))).fields
-    found = source[0].keys()
-    if not found >= set(wanted):
+    # Of every part of a mixture: the first sample that can be read.
+    bounds = getattr(source, "bounds", None)
+    first = 0
+    while first < len(source):
+        (sample,), _ = Reader(source).read([Row(first, first)])
+        _require(objective, wanted, sample, where)
+        first = bounds(first)[1] if bounds is not None else len(source)
+
+
+def _require(objective: AnyObjective, wanted: Sequence[str], sample: Sample, where: str) -> None:
+    if not sample.keys() >= set(wanted):
+        found = sample
         raise ConfigError(
             f"{where}: its samples have the fields {', '.join(found)}; objective {objective.kind} reads "
             f"{', '.join(wanted)}. Choose another source or another objective."

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from typing import TypeVar
+
+from configs.errors import DataError, TrainingError
 from data.cache import storage_of
 from data.loader import evaluation_batches
 from data.sources import build_source
 from train.probes.options import LossProbeOptions
 from train.probes.probe import Figures, ProbeContext
+
+T = TypeVar("T")
 
 
 class LossProbe:
@@ -29,10 +36,22 @@ class LossProbe:
             rank=context.world.rank,
             world_size=context.world.size,
         )
-        for batch, is_mine in batches:
+        for batch, is_mine, bad in self._readable(batches):
+            for sample in bad:
+                print(f"probe at step {step}: bad sample, its neighbour is taken: {sample.error}", file=sys.stderr)
             sums = context.engine.evaluate(batch)
             if is_mine:
                 loss += float(sums["loss"])
                 targets += context.engine.objective.num_targets(batch)
         (total_loss,), (total_targets,) = context.world.sum_float([loss]), context.world.sum([targets])
+        if not total_targets:
+            raise TrainingError("data.validation: its samples have nothing to predict. Choose other held-out data.")
         return {"loss": total_loss / total_targets, "targets": total_targets}
+
+    @staticmethod
+    def _readable(batches: Iterator[T]) -> Iterator[T]:
+        try:
+            yield from batches
+        except DataError as error:
+            error.is_everywhere = False  # other ranks read other samples
+            raise

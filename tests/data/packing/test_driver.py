@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import psutil
 import pytest
 
 from configs.errors import DataError
@@ -115,7 +116,7 @@ def test_damaged_items_stop_packing_unless_allowed(options: NumberOptions, tmp_p
     with pytest.raises(DataError, match=r"n250: damaged\n2 damaged"):
         pack(damaged.model_copy(update={"skip_bad": 1}), tmp_path / "out")
     corpus = pack(damaged.model_copy(update={"skip_bad": 2}), tmp_path / "out")
-    assert [bad["name"] for bad in corpus["bad"]] == ["n5", "n250"]
+    assert sorted(bad["name"] for bad in corpus["bad"]) == ["n250", "n5"]
     found = numbers_in(tmp_path / "out", "train") + numbers_in(tmp_path / "out", "validation")
     assert sorted(found) == [number for number in range(300) if number not in (5, 250)]
 
@@ -137,7 +138,7 @@ def test_a_full_disk_is_named_and_what_was_whole_is_kept(options: NumberOptions,
 
     os.rename = fill_the_disk
     try:
-        with pytest.raises(DataError, match="cannot be written: File too large"):
+        with pytest.raises(DataError, match=r"File too large\. Whole shards are kept"):
             pack(options, tmp_path / "out")
     finally:
         os.rename = original
@@ -169,6 +170,41 @@ def test_a_corpus_that_changed_in_between_is_not_mixed(options: NumberOptions, t
             pack(stop, tmp_path / "out")
     finally:
         sys.modules[__name__].Numbers = original  # type: ignore[attr-defined]
+
+
+def test_a_corpus_that_shrank_in_between_is_noticed(options: NumberOptions, tmp_path: Path) -> None:
+    stop = options.model_copy(update={"damaged": [290]})
+    with pytest.raises(DataError):
+        pack(stop, tmp_path / "out")
+    (partial,) = tmp_path.glob("*.partial")
+    fewer = stop.model_copy(update={"count": 10})
+    (partial / "options.json").write_text(
+        json.dumps({k: v for k, v in fewer.tree().items() if k != "skip_bad"}, indent=2)
+    )
+    with pytest.raises(DataError, match=r"the corpus has changed since packing was interrupted \(\d+ fewer examples"):
+        pack(fewer, tmp_path / "out")
+
+
+def test_tolerating_more_damage_goes_on_behind_the_whole_shards(options: NumberOptions, tmp_path: Path) -> None:
+    damaged = options.model_copy(update={"damaged": [7, 290]})
+    with pytest.raises(DataError, match="n290"):
+        pack(damaged.model_copy(update={"skip_bad": 1}), tmp_path / "out")
+    before = {path.name: path.stat().st_ino for path in (tmp_path / "out.partial").glob("*.tar")}
+    tolerant = damaged.model_copy(update={"skip_bad": 2})
+    corpus = pack(tolerant, tmp_path / "out")
+    assert before
+    assert all((tmp_path / "out" / name).stat().st_ino == inode for name, inode in before.items())
+    assert corpus["bad"] == pack(tolerant, tmp_path / "at once")["bad"]
+    # What is packed does not depend on how much more would have been tolerated.
+    assert pack(damaged.model_copy(update={"skip_bad": 9}), tmp_path / "out") == corpus
+
+
+def test_a_folder_of_somebody_else_is_not_emptied(options: NumberOptions, tmp_path: Path) -> None:
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial/precious.txt").write_text("keep me")
+    with pytest.raises(DataError, match="was not begun by packing"):
+        pack(options, tmp_path / "out")
+    assert (tmp_path / "out.partial/precious.txt").read_text() == "keep me"
 
 
 def test_other_options_start_again(options: NumberOptions, tmp_path: Path) -> None:
@@ -219,3 +255,26 @@ def test_killed_at_any_moment_it_goes_on_with_any_number_of_workers(options: Num
     assert _start(tmp_path, workers=2, pause=0.002).wait() == 0
     found, wanted = contents(tmp_path / "out"), contents(tmp_path / "expected")
     assert found == wanted
+
+
+@pytest.mark.processes
+def test_workers_die_with_the_packing_process(tmp_path: Path) -> None:
+    process = _start(tmp_path, workers=2, pause=0.02)
+    deadline = time.monotonic() + 60
+    while len(workers := psutil.Process(process.pid).children()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    # The resource tracker of multiprocessing ends by itself.
+    packers = [worker for worker in workers if any("spawn_main" in word for word in _words(worker))]
+    while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in packers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []

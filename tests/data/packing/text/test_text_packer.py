@@ -220,7 +220,7 @@ def test_a_bad_line_is_named_and_leaves_no_corpus(tmp_path: Path) -> None:
 
 def test_an_unwritable_place_is_named(pack_options: TextPackOptions, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(DataError, match=r"file/out\.partial: Not a directory"):
         pack(pack_options, tmp_path / "file/out")
 
 
