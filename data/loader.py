@@ -185,8 +185,8 @@ def _stacked(name: str, arrays: Sequence[NDArray[np.generic]]) -> Tensor:
     kinds = {"i" if dtype.kind == "u" else dtype.kind for dtype in dtypes}
     if len(kinds) > 1 or not kinds <= set("bifc"):
         raise DataError(
-            f"field '{name}' holds {' and '.join(sorted(map(str, dtypes)))}, expected numbers of one kind: turn it into "
-            "numbers by a transform, or leave it out by the key 'fields'."
+            f"field '{name}' holds {' and '.join(sorted(map(str, dtypes)))}, expected numbers of one kind: turn it "
+            "into numbers by a transform, or leave it out by the key 'fields'."
         )
     if len({array.shape for array in arrays}) > 1:
         shapes = ", ".join(map(str, sorted({array.shape for array in arrays})[:4]))
