@@ -33,7 +33,7 @@ test: $(INSTALLED) lint types
 	$(BIN)/python -m pytest -m "not soak"
 
 quick: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not processes and not soak" -q
+	$(BIN)/python -m pytest -m "not processes and not soak" -q -n $(NPROC) --dist loadfile
 
 soak: $(INSTALLED)
 	$(BIN)/python -m pytest -m soak

@@ -68,6 +68,7 @@ setup(
             "mypy>=1.15",
             "pytest>=8.0",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             "ruff>=0.9",
             "transformers>=5.0",
             "types-PyYAML",

@@ -212,6 +212,7 @@ def test_a_wrong_hash_is_refused_and_leaves_nothing(registry: Registry, tmp_path
         ("x.tar.gz", tar_of({"a": bytes(10_000)})[:-30]),
         ("x.deb", b"no archive at all"),
     ],
+    ids=range(9),
 )
 def test_malicious_and_damaged_archives_write_nothing_outside(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)

@@ -187,7 +187,7 @@ def slow_standard(value: float, known: list[float]) -> float:
         (StandardizeOptions(), slow_standard),
         (StandardizeOptions(clip=0.5), lambda value, known: min(max(slow_standard(value, known), -0.5), 0.5)),
     ],
-    ids=str,
+    ids=["quantile", "rank_gauss", "standardize", "clipped"],
 )
 def test_scaling_is_what_it_says(
     options: AnyTableTransform, define: Callable[[float, list[float]], float], table: Sample
