@@ -60,4 +60,6 @@ def _some(values: np.ndarray) -> str:
 
 
 def _shortened(text: str) -> str:
+    # Control characters of a stranger's text would command the terminal.
+    text = "".join(mark if mark.isprintable() or mark in "\n\t" else "\ufffd" for mark in text)
     return text if len(text) <= _TEXT else f"{text[:_TEXT]}... ({len(text):,} characters)"

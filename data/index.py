@@ -16,7 +16,7 @@ Files are grouped into samples as webdataset groups them: `dir/KEY.EXTENSION`, t
 dot of the file's name, the extension is lower-cased, `__NAME__` and names without extension are left out.
 
 The length of a sample is what its packer says, else the first dimension of its `.npy` member, 0 where it has
-none. The dtype is that of one-dimensional `.npy` members, and empty for others.
+none. The dtype is that of one-dimensional `.npy` members where all have the same, and empty otherwise.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def write_index(shard: Path | str, lengths: Sequence[int] | None = None) -> Path
     header: dict[str, object] = {
         "shard": {"name": shard_path.name, "size": shard_path.stat().st_size, "sha256": _sha256_of(shard_path)},
         "members": members,
-        "dtype": _common_dtype(shard_path, rows),
+        "dtype": _common_dtype(rows),
     }
     target = index_path(shard_path)
     temporary = target.with_name(target.name + ".partial")
@@ -152,6 +153,8 @@ def write_index(shard: Path | str, lengths: Sequence[int] | None = None) -> Path
         temporary.write_bytes(_encode(header, arrays))
         os.replace(temporary, target)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
 
@@ -242,6 +245,8 @@ def _scan(shard_path: Path) -> Iterator[_Row]:
             matched = _KEY_AND_EXTENSION.fullmatch(entry.name)
             if not matched or not entry.isfile() or _NOT_A_SAMPLE.match(entry.name):
                 continue
+            if entry.issparse():
+                raise DataError(f"{shard_path}: '{entry.name}' is stored as a sparse file; write the tar without -S.")
             key, extension = matched[1], matched[2].lower()
             if row is None or key != row.key:
                 if row is not None:
@@ -281,17 +286,14 @@ def _npy_length(shard_path: Path, name: str, head: bytes) -> tuple[int, str]:
         major, _ = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream)
-    except ValueError as error:
+    except Exception as error:  # numpy parses the text with Python's tokenizer, which raises what it likes
         raise DataError(f"{shard_path}: member {name} is not a numpy array: {error}") from error
     return (shape[0] if shape else 1), (dtype.str if len(shape) == 1 else "")
 
 
-def _common_dtype(shard_path: Path, rows: list[_Row]) -> str:
+def _common_dtype(rows: list[_Row]) -> str:
     dtypes = {row.dtype for row in rows if "npy" in row.places}
-    if len(dtypes) > 1:
-        names = sorted(dtype or "not one-dimensional" for dtype in dtypes)
-        raise DataError(f"{shard_path}: .npy members of different types: {', '.join(names)}")
-    return dtypes.pop() if dtypes else ""
+    return dtypes.pop() if len(dtypes) == 1 else ""
 
 
 def _encode(header: dict[str, object], arrays: dict[str, NDArray[np.int64] | NDArray[np.uint8]]) -> bytes:

@@ -128,6 +128,8 @@ def file_system(url: str) -> tuple[Any, str]:
         system, path = url_to_fs(url, **options)
     except ImportError as error:
         raise DataError(f"{url}: a package is missing: {error}. For http: pip install 'polytrain[remote]'.") from None
+    except OSError as error:
+        raise DataError(f"{url}: cannot be reached: {error}") from None
     except ValueError as error:
         raise DataError(f"{url}: {error}. Expected a path or a URL such as https://... or s3://...") from None
     return system, str(path)

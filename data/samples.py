@@ -42,7 +42,11 @@ _Place = tuple[_Member, int, int]
 class Samples:
     """A `Source` of the decoded members of indexed shards."""
 
-    def __init__(self, options: SamplesOptions, storage: Storage | None = None) -> None:
+    def __init__(
+        self, options: SamplesOptions, storage: Storage | None = None, *, unknown_as_bytes: bool = False
+    ) -> None:
+        """`unknown_as_bytes`: members that nothing here decodes are bytes, not an error."""
+        self._unknown_as_bytes = unknown_as_bytes
         self._options = options
         self._shards = open_shards(options.shards, storage)
         self._members = [self._members_of(shard) for shard in self._shards]
@@ -102,14 +106,19 @@ class Samples:
         """The members to decode, and for each field the alternatives that this shard has."""
         there = shard.index.members
         if self._options.fields is None:
-            chosen = [(name, name) for name in there if not name.endswith("json")]
-            return [(_Member(name, there.index(name), decoder_of(None, name)),) for _, name in chosen]
+            chosen = [name for name in there if not name.endswith("json")]
+            if not chosen:
+                raise DataError(
+                    f"{shard.index.shard_path}: its samples have JSON members only. Name the values to read by the key "
+                    "'fields', such as {label: json:label}."
+                )
+            return [(_Member(name, there.index(name), self._usual_decoder(name)),) for name in chosen]
         members = []
         for field, described in self._options.fields.items():
             extensions, _, how = described.partition(":")
             choices = tuple(
                 _Member(extension, there.index(extension), decoder_of(field, extension, how))
-                for extension in extensions.split(";")
+                for extension in map(str.strip, extensions.split(";"))
                 if extension in there
             )
             if not choices:
@@ -119,6 +128,14 @@ class Samples:
                 )
             members.append(choices)
         return members
+
+    def _usual_decoder(self, extension: str) -> Decoder:
+        try:
+            return decoder_of(None, extension)
+        except DataError:
+            if not self._unknown_as_bytes:
+                raise
+            return decoder_of(None, extension, "raw")
 
     def _error(self, shard: Shard, row: int, reason: str) -> SampleError:
         return SampleError(f"{shard.index.shard_path}, sample '{shard.index.key(row)}': {reason}")

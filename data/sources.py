@@ -69,7 +69,7 @@ class MixtureOptions(StoredPart):
     kind: Literal["mixture"] = "mixture"
     parts: dict[str, MixturePart] = Field(min_length=1)
     "The parts by name."
-    alpha: float | None = Field(default=None, ge=0)
+    alpha: float | None = Field(default=None, ge=0, le=2)
     "Multiply the weights by size^alpha (Conneau et al. 2020, XLM-R: 0.3). Null leaves the sizes out."
     block: int = Field(default=1024, gt=0)
     "Rows in which the proportions hold exactly (rounded to whole rows)."

@@ -107,7 +107,7 @@ def _show_shards(arguments: argparse.Namespace) -> None:
 
     shards = _shards(arguments.what)
     facts = shard_statistics(shards)
-    source = Samples(SamplesOptions(shards=shards))
+    source = Samples(SamplesOptions(shards=shards), unknown_as_bytes=True)
     _print(facts, source, _tokenizer_beside(shards[0]), arguments)
 
 
@@ -128,6 +128,7 @@ def _print(facts: dict[str, Any], source: Any, tokenizer: Path | None, arguments
         except SampleError as error:
             fields = {"error": str(error)}
         samples.append({"name": name_of(source, index), "fields": fields})
+    unreadable = [str(sample["fields"]["error"]) for sample in samples if "error" in sample["fields"]]
     if arguments.json:
         print(json.dumps({**facts, "examples": samples}, indent=2))
         return
@@ -137,6 +138,8 @@ def _print(facts: dict[str, Any], source: Any, tokenizer: Path | None, arguments
         for field, text in sample["fields"].items():
             head, *rest = text.splitlines() or [""]
             print("\n".join([f"  {field}: {head}", *(f"    {line}" for line in rest)]))
+    if unreadable:
+        raise DataError(f"{len(unreadable)} of {len(samples)} samples cannot be read")
 
 
 def _tokenizer_beside(path: str) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -65,7 +66,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         _print_survey(survey(options), as_json=arguments.json)
         return
+    was_there = arguments.output.exists()
     corpus = pack(options, arguments.output, workers=max(1, arguments.workers))
+    if was_there:
+        print(f"{arguments.output}: packed before; nothing was done. Remove it to pack anew.", file=sys.stderr)
     if arguments.json:
         print(json.dumps(corpus, indent=2))
     else:

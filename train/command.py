@@ -78,7 +78,8 @@ def guarded(action: Callable[[], None], *, debug: bool) -> int:
             time.sleep(_SECONDS_FOR_RANK_0)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print("polytrain: interrupted; the same command goes on from the newest checkpoint.", file=sys.stderr)
+        what = "what is complete: the newest checkpoint, whole shards"
+        print(f"polytrain: interrupted; the same command goes on from {what}.", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (head, less) has left; nobody is there to be told.

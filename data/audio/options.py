@@ -19,7 +19,7 @@ class ResampleOptions(Part):
     """Another sample rate: windowed-sinc interpolation, as torchaudio.functional.resample (Smith 1984)."""
 
     kind: Literal["resample"] = "resample"
-    sample_rate: int = Field(gt=0)
+    sample_rate: int = Field(ge=1000, le=768_000)
     "The rate to resample to, in Hz. T samples become ceil(T * new / old)."
 
     builds: ClassVar[str] = "data.audio.resample:Resample"

@@ -1,12 +1,13 @@
 """The samples of any source, computed or read, as shards: every field a member of its own.
 
-    polytrain pack source configs/tabular/forest.yaml shards/forest --key data.train
+    polytrain pack source forest.yaml shards/forest --key data.train
 
 Read back by `kind: samples`, they are the same arrays, of the same types.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,8 @@ class SourcePacker(Packer[int]):
         sample = self._built()[item.content]
         members: dict[str, Any] = {}
         for name, array in sample.items():
+            if not re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)*", name):  # tars of samples have one case and no other marks
+                raise DataError(f"field '{name}' cannot be the name of a member: use lower-case letters, digits and _.")
             if array.dtype.kind == "U" and not array.shape:
                 members[f"{name}.txt"] = str(array)
             elif array.dtype.kind in "biufc":

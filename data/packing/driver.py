@@ -70,7 +70,7 @@ def pack(options: PackOptions, output: Path, *, workers: int = 1) -> dict[str, A
         _write_all(packer, options, shards, workers)
         bad = [entry for writer in shards.values() for entry in writer.bad]
         splits = {split: writer.finish() for split, writer in shards.items()}
-        _require_splits(options, splits)
+        _require_splits(options, splits, partial)
         for name, content in packer.files().items():
             _write(partial / name, content)
         corpus: dict[str, Any] = {
@@ -183,16 +183,36 @@ def _write_all(packer: Packer[Any], options: PackOptions, shards: dict[str, _Spl
 
 
 def split_of(item: Item[Any], validation: float) -> str:
-    """As the data set says, else by a hash of the item's group."""
+    """As the data set says, else by a hash of the item's group.
+
+    Raises:
+        DataError: when the name is not Unicode.
+    """
+    if not _is_unicode(item.name + item.group):
+        raise DataError(f"{item.name!r}: the name is not UTF-8; rename it.")
     return item.split or ("validation" if is_held_out(item.group, validation) else "train")
 
 
-def _require_splits(options: PackOptions, splits: dict[str, Any]) -> None:
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require_splits(options: PackOptions, splits: dict[str, Any], partial: Path) -> None:
     for split, content in splits.items():
         if not content["samples"] and (split == "train" or options.validation):
+            shutil.rmtree(partial)  # whatever is done about it, these shards are of no use
+            blocks = (
+                " An example of a table is a block of rows: --rows-per-sample."
+                if "rows_per_sample" in options.tree()
+                else ""
+            )
             raise DataError(
                 f"{options.corpus}: no example fell into the {split} split (--validation {options.validation}): "
-                "the corpus is empty or too small. Add examples, or change --validation."
+                f"the corpus is empty or too small. Add examples, or change --validation.{blocks}"
             )
 
 

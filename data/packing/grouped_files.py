@@ -42,10 +42,10 @@ class FilesPacker(Packer[Paths]):
     def encode(self, item: Item[Paths]) -> Record:
         members: dict[str, Member] = {}
         for name, path in item.content.items():
-            content = (self._root / path).read_bytes()
             try:
+                content = (self._root / path).read_bytes()
                 _require_decodable(name, content)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 raise SampleError(f"{self._root / path}: {error}") from None
             members[name] = content
         return Record(members)
@@ -58,10 +58,11 @@ class FilesPacker(Packer[Paths]):
         for path in sorted(self._root.rglob("*")):
             name = path.relative_to(self._root).as_posix()
             matched = pattern.fullmatch(name)
-            if matched is None or not path.is_file():
+            is_hidden = any(part.startswith(".") for part in name.split("/"))
+            if matched is None or is_hidden or not path.is_file():
                 continue
             found = matched.groupdict()
-            member = ".".join(part for part in (found.get("member"), found["extension"].lower()) if part)
+            member = ".".join(part for part in (found.get("member"), found["extension"]) if part).lower()
             if member in groups.setdefault(found["key"], {}):
                 raise DataError(f"{path}: '{found['key']}' has two members {member}: {groups[found['key']][member]}.")
             groups[found["key"]][member] = name

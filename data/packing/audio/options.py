@@ -27,7 +27,7 @@ class AudioPackOptions(PackOptions):
     "folders (the first folder of the path is the class), or a regular expression: its first group, found in the path."
     encode: Literal["keep", "flac", "wav16"] = "keep"
     "keep the files as they are; or write flac (16 bits; 24 where the file has more) or wav of 16 bits."
-    sample_rate: int | None = Field(default=None, gt=0)
+    sample_rate: int | None = Field(default=None, ge=1000, le=768_000)
     "Resample to this rate, in Hz (with encode flac or wav16)."
     mono: bool = True
     "Average the channels (with encode flac or wav16)."

@@ -23,7 +23,10 @@ def dictd(path: Path, options: DocumentOptions) -> Iterator[Entry]:
     An index line is `headword TAB offset TAB size`, numbers in base 64 (dictfmt(1)). What the dictionary says
     of itself (headwords 00-... and 00database...) is left out. Entries of one headword form a group.
     """
-    index = path.with_name(path.name[: path.name.lower().rindex(".dict")] + ".index")
+    stem, mark, _ = path.name.lower().rpartition(".dict")
+    if not mark:
+        raise DataError(f"{path}: expected a dictionary called NAME.dict or NAME.dict.dz, beside its NAME.index")
+    index = path.with_name(path.name[: len(stem)] + ".index")
     places = _dictd_index(index)
     try:
         with open_bytes(path) as stream:
