@@ -27,7 +27,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,10 @@ class ShardIndex:
         """Total length (tokens) of the shard."""
         return int(self.ends[-1]) if len(self.ends) else 0
 
+    def where(self, sample: int) -> str:
+        """What messages call a sample: its shard and its key."""
+        return f"{self.shard_path}, sample '{self.key(sample)}'"
+
     def key(self, sample: int) -> str:
         """The webdataset key of a sample."""
         start = int(self.key_ends[sample - 1]) if sample else 0
@@ -99,6 +103,11 @@ class ShardIndex:
                 f"{self.shard_path}: sha256 is {found}, its index says {self.shard_sha256}: the shard was changed "
                 "or damaged after it was indexed. Restore it, or pack it again."
             )
+
+
+def content_hashes(indexes: Iterable[ShardIndex]) -> bytes:
+    """The hashes of the shards' content, in order: what a fingerprint is made from."""
+    return b"".join(bytes.fromhex(index.shard_sha256) for index in indexes)
 
 
 def index_path(shard_path: Path) -> Path:

@@ -18,6 +18,7 @@ import numpy as np
 
 from configs.errors import DataError
 from data.decoding import Content, Decoder, decoder_of
+from data.index import ShardIndex, content_hashes
 from data.sample import Sample, SampleError, fingerprint_of
 from data.shards import Shard, open_shards
 from data.sources import SamplesOptions
@@ -88,13 +89,18 @@ class Samples:
     @property
     def fingerprint(self) -> int:
         """A hash of the shards' content and of the fields chosen."""
-        hashes = [bytes.fromhex(shard.index.shard_sha256) for shard in self._shards]
-        return fingerprint_of(b"".join([repr(sorted((self._options.fields or {}).items())).encode(), *hashes]))
+        fields = repr(sorted((self._options.fields or {}).items())).encode()
+        return fingerprint_of(fields + content_hashes(self.indexes))
+
+    @property
+    def indexes(self) -> list[ShardIndex]:
+        """The indexes of the shards."""
+        return [shard.index for shard in self._shards]
 
     def name(self, index: int) -> str:
         """Where the sample at `index` comes from: SHARD, sample KEY."""
         shard, row, _ = self._locate(index)
-        return f"{shard.index.shard_path}, sample '{shard.index.key(row)}'"
+        return shard.index.where(row)
 
     def _locate(self, index: int) -> tuple[Shard, int, list[tuple[_Member, ...]]]:
         if not 0 <= index < len(self):
@@ -138,7 +144,7 @@ class Samples:
             return decoder_of(None, extension, "raw")
 
     def _error(self, shard: Shard, row: int, reason: str) -> SampleError:
-        return SampleError(f"{shard.index.shard_path}, sample '{shard.index.key(row)}': {reason}")
+        return SampleError(f"{shard.index.where(row)}: {reason}")
 
 
 def _contents(shard: Shard, places: list[_Place]) -> Sequence[Content]:

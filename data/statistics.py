@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import JsonValue
 
-from data.index import ShardIndex, open_index
+from data.index import ShardIndex
 
 
-def shard_statistics(shards: Sequence[str]) -> dict[str, JsonValue]:
-    """Counts, sizes and lengths over all samples of `shards`."""
-    indexes = [open_index(path) for path in shards]
+def shard_statistics(indexes: Sequence[ShardIndex]) -> dict[str, JsonValue]:
+    """Counts, sizes and lengths over all samples of the shards."""
     lengths = np.concatenate([np.diff(index.ends, prepend=0) for index in indexes])
     facts: dict[str, JsonValue] = {
         "shards": len(indexes),

@@ -106,9 +106,8 @@ def _show_shards(arguments: argparse.Namespace) -> None:
     from data.statistics import shard_statistics
 
     shards = _shards(arguments.what)
-    facts = shard_statistics(shards)
     source = Samples(SamplesOptions(shards=shards), unknown_as_bytes=True)
-    _print(facts, source, _tokenizer_beside(shards[0]), arguments)
+    _print(shard_statistics(source.indexes), source, _tokenizer_beside(shards[0]), arguments)
 
 
 def _print(facts: dict[str, Any], source: Any, tokenizer: Path | None, arguments: argparse.Namespace) -> None:

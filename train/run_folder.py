@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from configs.errors import CheckpointError, ConfigError
+from configs.files import replace_file
 from train.recipe import Recipe, differences, recipe_of_run
 from train.world import World
 
@@ -93,12 +94,12 @@ class RunFolder:
 
     def begin(self, recipe: Recipe, world: World, step: int) -> None:
         """Write what describes this start; `step` is where it goes on from."""
-        _replace(self.path / "config.yaml", recipe.yaml())
+        replace_file(self.path / "config.yaml", recipe.yaml())
         if recipe.data.tokenizer is not None and not self.tokenizer.exists():
-            _replace(self.tokenizer, Path(recipe.data.tokenizer).read_bytes())
+            replace_file(self.tokenizer, Path(recipe.data.tokenizer).read_bytes())
         start = {"time": _now(), "step": step, "world_size": world.size, "host": socket.gethostname()}
         environment = _environment(world) | {"starts": [*self._starts(), start]}
-        _replace(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        replace_file(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
 
     def release(self) -> None:
         """Let others train here."""
@@ -164,12 +165,3 @@ def _environment(world: World) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _replace(path: Path, content: str | bytes) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)

@@ -23,12 +23,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from pydantic import JsonValue
 from tqdm import tqdm
 
 from configs.errors import DataError
+from configs.files import replace_file
 from configs.options import construct
 from data.index import write_index
 from data.packing.encoding import Encoded, Failed, encode_in_order
@@ -72,14 +73,14 @@ def pack(options: PackOptions, output: Path, *, workers: int = 1) -> dict[str, A
         splits = {split: writer.finish() for split, writer in shards.items()}
         _require_splits(options, splits, partial)
         for name, content in packer.files().items():
-            _write(partial / name, content)
+            replace_file(partial / name, content)
         corpus: dict[str, Any] = {
             "options": options.tree(),
             **packer.facts(),
             "splits": splits,
             **({"bad": bad} if bad else {}),
         }
-        _write(partial / "corpus.json", (json.dumps(corpus, indent=2) + "\n").encode())
+        replace_file(partial / "corpus.json", json.dumps(corpus, indent=2) + "\n")
         for name in _WHILE_PACKING:
             (partial / name).unlink(missing_ok=True)
         os.rename(partial, output)
@@ -133,13 +134,13 @@ def _only_packer(partial: Path, options: PackOptions) -> Iterator[None]:
             raise DataError(f"{partial}: another process is packing there. Wait for it, or stop it.") from None
         wanted = json.dumps(_what_decides(options.tree()), indent=2).encode()
         begun = partial / "options.json"
-        if not begun.exists() and {path.name for path in partial.iterdir()} - {".lock", "options.json.tmp"}:
+        if not begun.exists() and {path.name for path in partial.iterdir()} - {".lock", "options.json.partial"}:
             raise DataError(f"{partial}: exists and was not begun by packing. Remove it, or choose another OUTPUT.")
         if not begun.exists() or begun.read_bytes() != wanted:
             for path in partial.iterdir():
                 if path.name != ".lock":
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-            _write(begun, wanted)
+            replace_file(begun, wanted)
         try:
             yield
         finally:
@@ -219,19 +220,6 @@ def _require_splits(options: PackOptions, splits: dict[str, Any], partial: Path)
 def progress(items: Iterator[Item[Any]], what: str) -> Iterator[Item[Any]]:
     """The items, with a progress bar on a terminal."""
     return iter(tqdm(items, desc=what, unit=" examples", disable=None))
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        _to_disk(file)
-    os.replace(temporary, path)
-
-
-def _to_disk(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 @dataclass
@@ -327,7 +315,7 @@ class _SplitWriter:
         self._now.shards.append(self._shard.close().name)
         self._shard = None
         self._now.names = self._names.hexdigest()
-        _write(self._record, json.dumps(asdict(self._now)).encode())
+        replace_file(self._record, json.dumps(asdict(self._now)))
 
 
 class _Shard:
@@ -361,7 +349,7 @@ class _Shard:
         """End the tar, bring it to disk, name it and index it."""
         self._writer.close()
         with self._temporary.open("rb+") as file:
-            _to_disk(file)
+            os.fsync(file.fileno())
         os.rename(self._temporary, self._path)
         write_index(self._path, self._lengths)
         return self._path

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from configs.errors import DataError
 from data.arrays import ArrayReader
+from data.index import content_hashes
 from data.sample import SampleError
 from data.shard_names import ShardNames
 from data.shards import expand, open_shards
@@ -57,8 +58,7 @@ class Chunks:
     @property
     def content(self) -> bytes:
         """What decides every chunk and what it means."""
-        hashes = [bytes.fromhex(shard.index.shard_sha256) for shard in self._shards]
-        return b"".join([self.schema.to_bytes(), *hashes])
+        return self.schema.to_bytes() + content_hashes(shard.index for shard in self._shards)
 
     @cached_property
     def places(self) -> list[ChunkPlace]:
@@ -85,8 +85,7 @@ class Chunks:
 
     def where(self, place: ChunkPlace) -> str:
         """Shard and key, for messages."""
-        index = self._shards[place.shard].index
-        return f"{index.shard_path}, sample '{index.key(place.sample)}'"
+        return self._shards[place.shard].index.where(place.sample)
 
     def _samples(self, shard: int) -> range:
         return range(len(self._shards[shard].index))

@@ -86,4 +86,4 @@ def _array(shard: Shard, sample: int, member: str) -> NDArray[Any]:
 
 
 def _where(shard: Shard, sample: int, member: str) -> str:
-    return f"{shard.index.shard_path}, sample '{shard.index.key(sample)}', member {member}"
+    return f"{shard.index.where(sample)}, member {member}"

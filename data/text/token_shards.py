@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from configs.errors import DataError
 from configs.options import Part
-from data.index import ShardIndex
+from data.index import ShardIndex, content_hashes
 from data.sample import fingerprint_of
 from data.shards import Shard, open_shards
 from data.storage import Storage
@@ -68,15 +68,10 @@ def open_token_shards(names: Sequence[str], storage: Storage | None) -> list[Tok
     return [TokenShard(shard) for shard in open_shards(names, storage)]
 
 
-def hashes(indexes: Sequence[ShardIndex]) -> bytes:
-    """The hashes of the shards' content, in order."""
-    return b"".join(bytes.fromhex(index.shard_sha256) for index in indexes)
-
-
 def fingerprint(options: Part, indexes: Sequence[ShardIndex]) -> int:
     """A 63-bit hash of the content of the shards and every option but where they lie."""
     kept = {key: value for key, value in options.tree().items() if key != "shards"}
-    return fingerprint_of(json.dumps(kept, sort_keys=True).encode() + hashes(indexes))
+    return fingerprint_of(json.dumps(kept, sort_keys=True).encode() + content_hashes(indexes))
 
 
 def padded(tokens: Tokens, length: int) -> tuple[Int32, Int32]:

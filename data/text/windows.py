@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from configs.errors import DataError
+from data.index import content_hashes
 from data.sample import Sample, fingerprint_of
 from data.storage import Storage
 from data.text.options import TokenWindowsOptions
-from data.text.token_shards import hashes, open_token_shards
+from data.text.token_shards import open_token_shards
 
 
 class TokenWindows:
@@ -34,7 +35,7 @@ class TokenWindows:
     @property
     def fingerprint(self) -> int:
         """A 63-bit hash of the content: the shards' hashes in order, and the window length."""
-        content = hashes([shard.index for shard in self._shards])
+        content = content_hashes(shard.index for shard in self._shards)
         return fingerprint_of(str(self.length).encode() + content)
 
     @property

@@ -91,43 +91,22 @@ def check(
             assert sum(rank[number].digest for rank in ranks) % 2**64 == whole[step].digest
 
 
+CASES = {
+    "size": st.integers(1, 60),
+    "is_mixture": st.booleans(),
+    "micro": st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    "options": orders,
+    "start": st.integers(0, 12),
+}
+
+
 @settings(deadline=None, max_examples=60)
-@given(
-    size=st.integers(1, 60),
-    is_mixture=st.booleans(),
-    worlds=st.tuples(st.integers(1, 5), st.integers(1, 5)),
-    micro=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    options=orders,
-    start=st.integers(0, 12),
-)
-def test_any_sizes(
-    size: int,
-    is_mixture: bool,
-    worlds: tuple[int, int],
-    micro: tuple[int, int],
-    options: OrderOptions,
-    start: int,
-) -> None:
-    check(size, is_mixture, worlds, micro, options, start, workers=0)
+@given(worlds=st.tuples(st.integers(1, 5), st.integers(1, 5)), workers=st.just(0), **CASES)
+def test_any_sizes(**case: Any) -> None:
+    check(**case)
 
 
 @settings(deadline=None, max_examples=5)
-@given(
-    size=st.integers(1, 60),
-    is_mixture=st.booleans(),
-    worlds=st.tuples(st.integers(1, 2), st.integers(1, 2)),
-    micro=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    options=orders,
-    start=st.integers(0, 12),
-    workers=st.integers(1, 2),
-)
-def test_any_sizes_with_loader_processes(
-    size: int,
-    is_mixture: bool,
-    worlds: tuple[int, int],
-    micro: tuple[int, int],
-    options: OrderOptions,
-    start: int,
-    workers: int,
-) -> None:
-    check(size, is_mixture, worlds, micro, options, start, workers=workers)
+@given(worlds=st.tuples(st.integers(1, 2), st.integers(1, 2)), workers=st.integers(1, 2), **CASES)
+def test_any_sizes_with_loader_processes(**case: Any) -> None:
+    check(**case)

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from configs.errors import DataError
+from configs.files import replace_file
 from data.packing.driver import progress, split_of
 from data.packing.record import Item, Member, Packer, Record
 from data.packing.text.documents import documents
@@ -112,7 +113,5 @@ class _TrainTexts(Iterable[str]):
 def _made_once(path: Path, make: Any, read: Any) -> Any:
     """What `path` holds; it is made where it is not there yet."""
     if not path.exists():
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(make())
-        temporary.rename(path)
+        replace_file(path, make())
     return read(path.read_text())
