@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import signal
 import sys
+from types import TracebackType
 
 _PR_SET_PDEATHSIG = 1
+_SECONDS_TO_END = 5.0
 
 
 def die_with_parent() -> None:
@@ -24,3 +26,24 @@ def leave_interrupts_to_parent() -> None:
     """An interrupt reaches the whole process group: the parent decides, and ends this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def lose_parent_quietly() -> None:
+    """Say nothing of a connection that broke because the parent process was killed.
+
+    A killed process closes its connections before its children can learn that it is gone, so a thread that was handing
+    it something meets the end of the connection first, and would print a traceback about that.
+    """
+    report = sys.excepthook
+
+    def report_unless_parent_ended(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        parent = multiprocessing.parent_process()
+        if isinstance(error, (EOFError, ConnectionError)) and parent is not None:
+            parent.join(_SECONDS_TO_END)
+            if not parent.is_alive():
+                return
+        report(kind, error, traceback)
+
+    sys.excepthook = report_unless_parent_ended
