@@ -92,9 +92,11 @@ class Kind:
         def choose(value: object, _handler: object) -> object:
             if isinstance(value, Part):
                 return value
+            if isinstance(value, str):  # `positions: rotary` is short for `positions: {kind: rotary}`
+                value = {"kind": value}
             if not isinstance(value, Mapping):
                 raise PydanticCustomError(
-                    "part", "expected a mapping with the key 'kind', found {value}", {"value": repr(value)}
+                    "part", "expected a kind or a mapping with the key 'kind', found {value}", {"value": repr(value)}
                 )
             kind = value.get("kind", self.default)
             if isinstance(kind, str) and ":" in kind:

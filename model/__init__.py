@@ -7,32 +7,41 @@ optimizers.
 Does not belong here: anything that imports `data` or `train`.
 
     model.options         `TransformerOptions`: the whole description, free of torch
-    model.visibility      who may see whom: rules that compose with `&`
-    model.positions       learned and rotary positions
+    model.tokens          `Tokens`: the hidden stream, and where its tokens stand
+    model.embedders       fields of a batch -> tokens
+    model.positions       learned, sinusoidal, rotary, biases
+    model.visibility      who may see whom: rules that compose with `&` and `|`
+    model.backends        what computes attention
+    model.mixers          how tokens exchange information: attention, and what else there is
     model.norm            layer norm and RMS norm
-    model.attention       multi-head, grouped-query softmax attention
     model.feed_forward    plain and gated feed-forward
-    model.block           attention + feed-forward, pre-norm
-    model.transformer     embedding -> blocks -> final norm
+    model.block           the residual branches of one block
+    model.transformer     embedder -> blocks -> final norm
+    model.heads           hidden states -> predictions
     model.initialisation  initial weights as a pure function of (seed, name, shape)
     model.generate        sampling from next-token logits
     model.interop         Hugging Face configurations and weight names
 
 Shape suffixes, everywhere in this room:
 
-    B batch   T tokens   D model width   H heads   G key-value heads   K head width   F hidden width   V vocabulary
+    B batch   T tokens   S keys   D model width   H heads   G key-value heads   K head width
+    F hidden width   V vocabulary
 """
 
 __all__ = [
-    "attention",
+    "backends",
     "block",
+    "embedders",
     "feed_forward",
     "generate",
+    "heads",
     "initialisation",
     "interop",
+    "mixers",
     "norm",
     "options",
     "positions",
+    "tokens",
     "transformer",
     "visibility",
 ]

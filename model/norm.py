@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from model.options import TransformerOptions
+from model.options import BlockOptions
 
 
-def build_norm(options: TransformerOptions) -> nn.Module:
-    """The norm that `options` name, for [..., D]."""
+def build_norm(options: BlockOptions, width: int | None = None) -> nn.Module:
+    """The norm that `options` name, for [..., D] (or another width)."""
+    dim = width or options.dim
     if options.norm == "rms":
-        return nn.RMSNorm(options.dim, eps=options.norm_eps)
-    return nn.LayerNorm(options.dim, eps=options.norm_eps, bias=options.bias)
+        return nn.RMSNorm(dim, eps=options.norm_eps)
+    return nn.LayerNorm(dim, eps=options.norm_eps, bias=options.norm_has_bias)

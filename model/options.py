@@ -1,94 +1,240 @@
-"""The description of a transformer. Free of torch, so that recipes are checked quickly."""
+"""The description of a transformer. Free of torch, so that recipes are checked quickly.
+
+A block is described by `BlockOptions`; a transformer is an embedder, the blocks of its layer plan, and a final norm.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from configs.options import Kind, Part
+from configs.options import Kind, Options, Part
+from model.embedders.options import AnyEmbedder
+from model.mixers.options import AnyMixer
+from model.positions.options import AnyPositions, RotaryPositions
+
+FeedForwardKind = Literal[
+    "none", "relu", "gelu", "gelu_tanh", "quick_gelu", "silu", "reglu", "geglu", "geglu_tanh", "swiglu"
+]
+GATED = ("reglu", "geglu", "geglu_tanh", "swiglu")
 
 
-class TransformerOptions(Part):
-    """A pre-norm transformer over token ids."""
+class InitOptions(Options):
+    """Initial weights. Matrices are normal; norms are one; biases are zero."""
 
-    kind: Literal["transformer"] = "transformer"
-    vocab_size: int = Field(gt=0)
-    "Entries of the token embedding; at least the tokenizer's."
-    max_length: int = Field(gt=0)
-    "Longest sequence (tokens) the model is meant for; sizes learned positions."
+    std: float = Field(default=0.02, gt=0)
+    "Standard deviation of matrices and embeddings."
+    depth: Literal["residual", "none"] = "residual"
+    "residual: projections back into the stream get 1/sqrt(residual branches) of it (Radford et al. 2019, 2.3)."
+
+
+class BlockOptions(Options):
+    """One block: a mixer, perhaps cross-attention, and a feed-forward layer, each with a residual branch."""
+
     dim: int = Field(gt=0)
     "Model width D."
-    num_layers: int = Field(gt=0)
-    "Blocks."
-    num_heads: int = Field(gt=0)
-    "Query heads H."
-    num_kv_heads: int | None = Field(default=None, gt=0)
-    "Key-value heads G (Ainslie et al. 2023, grouped-query attention). Default: as many as query heads."
-    head_dim: int | None = Field(default=None, gt=0)
-    "Width of a head K. Default: dim / num_heads."
+    mixer: AnyMixer
+    "How tokens exchange information."
+    cross: bool = False
+    "Whether tokens also attend to a memory: the output of an encoder (heads as the mixer's)."
+    feed_forward: FeedForwardKind = "swiglu"
+    "The activation of a plain two-matrix layer, or a gated one (Shazeer 2020): reglu, geglu, geglu_tanh, swiglu."
     hidden_dim: int | None = Field(default=None, gt=0)
     "Feed-forward width F. Default: 4 dim, or 8/3 dim rounded up to a multiple of 32 when gated."
-    feed_forward: Literal["gelu", "gelu_tanh", "swiglu"] = "swiglu"
-    "gelu and gelu_tanh are plain two-matrix layers, swiglu is gated (Shazeer 2020)."
     norm: Literal["layer", "rms"] = "rms"
     "Layer norm (Ba et al. 2016) or RMS norm (Zhang and Sennrich 2019)."
     norm_eps: float = Field(default=1e-5, gt=0)
     "Added to the variance."
-    positions: Literal["learned", "rotary"] = "rotary"
-    "Learned absolute positions, or rotary embedding of queries and keys (Su et al. 2021)."
-    rotary_base: float = Field(default=10000.0, gt=0)
-    "Base of the rotary frequencies."
+    norm_place: Literal["pre", "post", "sandwich"] = "pre"
+    "Before each branch (Xiong et al. 2020), after each addition (Vaswani et al. 2017), or before and after branches."
+    mixer_norm: bool = True
+    "Whether the mixer's branch has its norm (ModernBERT's first block has none)."
+    norm_bias: bool | None = None
+    "Biases of layer norms. Default: `bias`."
+    positions: AnyPositions = RotaryPositions()
+    "Where tokens stand. A block may override what acts inside its mixer: rotary, or none."
     bias: bool = False
     "Biases in linear layers and layer norms."
+    layer_scale: float | None = Field(default=None, gt=0)
+    "Initial value of a learned factor for every channel of a branch (Touvron et al. 2021b)."
     dropout: float = Field(default=0.0, ge=0, lt=1)
     "Dropout after the embedding and on every residual branch."
-    documents: Literal["separate", "joined"] = "separate"
-    "Whether a token sees only its own document of a packed window, or all earlier tokens of the window."
-    init_std: float = Field(default=0.02, gt=0)
-    "Standard deviation of initial matrices; projections back into the residual stream get 1/sqrt(2 layers) of it."
-
-    builds: ClassVar[str] = "model.transformer:Transformer"
-
-    @model_validator(mode="after")
-    def _check_heads(self) -> Self:
-        if self.head_dim is None and self.dim % self.num_heads:
-            raise ValueError(
-                f"dim {self.dim} is not a multiple of num_heads {self.num_heads}; change one, or set head_dim"
-            )
-        if self.num_heads % self.kv_heads:
-            raise ValueError(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.kv_heads}")
-        if self.positions == "rotary" and self.head_width % 2:
-            raise ValueError(f"rotary positions need an even head width, found {self.head_width}")
-        return self
-
-    @property
-    def kv_heads(self) -> int:
-        """G."""
-        return self.num_kv_heads or self.num_heads
-
-    @property
-    def head_width(self) -> int:
-        """K."""
-        return self.head_dim or self.dim // self.num_heads
+    parallel: bool = False
+    "Whether mixer and feed-forward read the same stream, and are added together (Wang and Komatsuzaki 2021)."
 
     @property
     def hidden_width(self) -> int:
         """F."""
         if self.hidden_dim:
             return self.hidden_dim
-        return -(-8 * self.dim // (3 * 32)) * 32 if self.feed_forward == "swiglu" else 4 * self.dim
+        return -(-8 * self.dim // (3 * 32)) * 32 if self.feed_forward in GATED else 4 * self.dim
 
-    def num_parameters(self) -> int:
-        """Trainable numbers of the transformer (a head of its own not included)."""
-        bias = int(self.bias)
-        norm = self.dim * (1 + (bias if self.norm == "layer" else 0))
-        query, key_value = self.num_heads * self.head_width, self.kv_heads * self.head_width
-        attention = self.dim * (2 * query + 2 * key_value) + bias * (query + 2 * key_value + self.dim)
-        num_in = 2 if self.feed_forward == "swiglu" else 1
-        feed_forward = (num_in + 1) * self.dim * self.hidden_width + bias * (num_in * self.hidden_width + self.dim)
-        embedding = self.dim * (self.vocab_size + (self.max_length if self.positions == "learned" else 0))
-        return embedding + self.num_layers * (attention + feed_forward + 2 * norm) + norm
+    @property
+    def norm_has_bias(self) -> bool:
+        """Of layer norms."""
+        return self.bias if self.norm_bias is None else self.norm_bias
+
+
+class LayerGroup(Options):
+    """Some neighbouring blocks of the plan. Keys given replace the model's; mappings are merged into the model's."""
+
+    repeat: int = Field(default=1, gt=0)
+    "Blocks in the group, each with weights of its own."
+    times: int = Field(default=1, ge=0)
+    "How often the group is run through, with the same weights: a loop; 0 skips it."
+    mixer: dict[str, Any] | None = None
+    "Keys of `mixer`; with a `kind` of its own, a mixer of its own."
+    positions: dict[str, Any] | None = None
+    "Keys of `positions`."
+    cross: bool | None = None
+    feed_forward: FeedForwardKind | None = None
+    hidden_dim: int | None = Field(default=None, gt=0)
+    norm_place: Literal["pre", "post", "sandwich"] | None = None
+    mixer_norm: bool | None = None
+    parallel: bool | None = None
+
+    def applied_to(self, block: dict[str, Any]) -> dict[str, Any]:
+        """The keys of a block of this group."""
+        changes = self.model_dump(exclude={"repeat", "times"}, exclude_unset=True)
+        merged = block | {key: value for key, value in changes.items() if value is not None}
+        for key in ("mixer", "positions"):
+            ours, base = changes.get(key), block[key]
+            if ours is not None and ours.get("kind", base["kind"]) == base["kind"]:
+                merged[key] = base | ours
+        return merged
+
+
+class TransformerOptions(BlockOptions, Part):
+    """Embedder -> blocks -> final norm."""
+
+    kind: Literal["transformer"] = "transformer"
+    embedder: AnyEmbedder
+    "Fields of a batch -> tokens."
+    num_layers: int = Field(gt=0)
+    "Blocks with weights of their own."
+    plan: list[LayerGroup] = Field(default_factory=list)
+    "What the blocks are, group after group, again from the start until there are `num_layers`. Default: all alike."
+    visibility: Literal["causal", "bidirectional", "prefix", "context"] = "causal"
+    "Who sees whom: what came before; everyone; the prefix and what came before; the context and oneself."
+    documents: Literal["separate", "joined"] = "separate"
+    "Whether a token sees only its own document of a packed row, or those beside it too."
+    embedding_dim: int | None = Field(default=None, gt=0)
+    "Width of the embedder where it is not dim: a projection follows it (Lan et al. 2020)."
+    embedding_norm: bool = False
+    "A norm after the embedder and its positions."
+    final_norm: bool | None = None
+    "A norm after the last block. Default: unless norm_place is post."
+    backend: Literal["auto", "flash", "flex", "gather", "sdpa", "reference"] = "auto"
+    "What computes attention. auto: the fastest that can; a named one that cannot is an error."
+    init: InitOptions = InitOptions()
+    "Initial weights."
+
+    builds: ClassVar[str] = "model.transformer:Transformer"
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> Self:
+        for block in self.blocks:
+            require = getattr(block.mixer, "require", None)
+            if require is not None:
+                require(self.dim)
+        kind = self.positions.kind
+        if kind == "learned" and self.embedder.num_positions is None:
+            raise ValueError("positions: learned needs the number of places; set embedder.max_length")
+        axes = len(self.embedder.grid or (0,))
+        for block in self.blocks:
+            width = getattr(block.mixer, "head_width", None)
+            if block.positions.kind == "rotary" and width is not None and width(self.dim) % (2 * axes):
+                raise ValueError(
+                    f"rotary positions need a head width that is a multiple of {2 * axes}, found {width(self.dim)}"
+                )
+            if block.positions.kind not in ("rotary", "none", kind):
+                raise ValueError(f"plan: positions of a block are rotary or none, found {block.positions.kind}")
+        return self
+
+    @cached_property
+    def blocks(self) -> tuple[BlockOptions, ...]:
+        """The blocks, each with its own weights."""
+        return tuple(block for group, block in self._laid_out())
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Which block is applied when: loops repeat numbers, skipped blocks are missing."""
+        order: list[int] = []
+        place = 0
+        groups = self._groups()
+        for group, size in groups:
+            order += list(range(place, place + size)) * group.times
+            place += size
+        return tuple(order)
+
+    def _groups(self) -> list[tuple[LayerGroup, int]]:
+        """The groups of the plan and how many blocks each has: the last may be cut short."""
+        plan = self.plan or [LayerGroup(repeat=self.num_layers)]
+        found: list[tuple[LayerGroup, int]] = []
+        left = self.num_layers
+        while left:
+            for group in plan:
+                size = min(group.repeat, left)
+                left -= size
+                if size:
+                    found.append((group, size))
+        return found
+
+    def _laid_out(self) -> list[tuple[LayerGroup, BlockOptions]]:
+        base = {name: getattr(self, name) for name in BlockOptions.model_fields}
+        base |= {"mixer": self.mixer.tree(), "positions": self.positions.tree()}
+        found = []
+        for number, (group, size) in enumerate(self._groups()):
+            try:
+                block = BlockOptions.model_validate(group.applied_to(base))
+            except ValidationError as error:
+                line = error.errors()[0]
+                where = ".".join(str(part) for part in line["loc"])
+                raise ValueError(f"plan[{number % max(1, len(self.plan))}].{where}: {line['msg']}") from None
+            found += [(group, block)] * size
+        return found
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token never sees a later one, so that tokens can be written one by one."""
+        return self.visibility == "causal"
+
+    @property
+    def has_final_norm(self) -> bool:
+        """Whether a norm follows the last block."""
+        return self.norm_place != "post" if self.final_norm is None else self.final_norm
+
+    @property
+    def width_of_embedder(self) -> int:
+        """Width of what the embedder gives."""
+        return self.embedding_dim or self.dim
 
 
 AnyModel = Annotated[TransformerOptions, Kind(default="transformer")]
+
+
+class LMHeadOptions(Part):
+    """Hidden states -> logits of every entry of the vocabulary."""
+
+    kind: Literal["lm"] = "lm"
+    tied: bool = True
+    "Whether the output matrix is the token embedding (Press and Wolf 2017)."
+    bias: bool = False
+    "Whether every entry has a bias."
+    transform: FeedForwardKind | None = None
+    "A matrix, this activation and a layer norm before the output matrix (Devlin et al. 2019); default none."
+    transform_bias: bool = True
+    "Biases of that matrix and norm."
+    transform_norm: bool = True
+    "Whether there is that norm."
+    norm_eps: float = Field(default=1e-12, gt=0)
+    "Of that norm."
+    width: int | None = Field(default=None, gt=0)
+    "Width after that matrix. Default: the model's."
+    scale: float = 1.0
+    "Factor of the hidden states before the output matrix."
+
+
+AnyHead = Annotated[LMHeadOptions, Kind(default="lm")]

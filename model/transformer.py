@@ -1,78 +1,203 @@
-"""The transformer: token ids -> hidden states."""
+"""The transformer: fields of a batch -> hidden states."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
-from model.attention import AttentionContext
+from configs.options import construct
 from model.block import Block
+from model.mixers.mixer import MixerContext, State, Visible, visible
 from model.norm import build_norm
 from model.options import TransformerOptions
-from model.positions import positions_of, rotary_angles
-from model.visibility import Causal, Places, SameSegment, dense_mask
+from model.positions.options import (
+    AlibiPositions,
+    LearnedPositions,
+    RelativePositions,
+    RotaryPositions,
+    SinusoidalPositions,
+)
+from model.positions.rotary import rotary_angles
+from model.tokens import Tokens
+from model.visibility import Causal, ContextOnly, Everything, NotPadding, Places, Prefix, SameSegment, Visibility
+
+_RULES: dict[str, Visibility] = {
+    "causal": Causal(),
+    "bidirectional": Everything(),
+    "prefix": Causal() | Prefix(),
+    "context": ContextOnly(),
+}
 
 
-class TokenEmbedding(nn.Embedding):
-    """Token ids -> vectors, and back: a head tied to the embedding is a call of this same module.
+@dataclass(frozen=True)
+class DecodingState:
+    """What a transformer remembers of the tokens it has seen. Never changed in place, so it may be kept and shared."""
 
-    Going through the module, not through its weight, lets sharded engines gather the weight.
-    """
-
-    def forward(self, x: Tensor, *, as_head: bool = False) -> Tensor:
-        """Ids [B, T] -> [B, T, D]; with `as_head`, hidden states [B, T, D] -> logits [B, T, V]."""
-        return linear(x, self.weight) if as_head else super().forward(x)
+    layers: tuple[State, ...]
+    "Of every application of a block."
+    places: Places
+    "Of the tokens seen: places within their documents, and segments."
+    memory: tuple[State, ...] = ()
+    "Keys and values of the memory, of every block with cross-attention."
+    memory_places: Places | None = None
 
 
 class Transformer(nn.Module):
-    """Embedding -> blocks -> final norm. Heads belong to objectives."""
+    """Embedder -> blocks -> final norm. Heads belong to objectives."""
 
     def __init__(self, options: TransformerOptions) -> None:
         super().__init__()
         self.options = options
         self.recompute_blocks = False
         "Activation checkpointing (Chen et al. 2016): keep only block inputs, recompute the rest backward."
-        self.embedding = TokenEmbedding(options.vocab_size, options.dim)
-        if options.positions == "learned":
-            self.position_embedding = nn.Embedding(options.max_length, options.dim)
+        width, embedder = options.width_of_embedder, options.embedder
+        self.embedder = cast(nn.Module, construct(embedder, width))
+        positions = options.positions
+        if isinstance(positions, LearnedPositions | SinusoidalPositions):
+            sizes = {"num_positions": embedder.num_positions, "num_prefix": embedder.num_prefix, "grid": embedder.grid}
+            self.position_embedding = cast(nn.Module, construct(positions, width, **sizes))
+        if isinstance(positions, AlibiPositions | RelativePositions):
+            heads = options.mixer.num_heads
+            bidirectional = options.visibility != "causal"
+            self.score_bias = cast(nn.Module, construct(positions, heads, bidirectional=bidirectional))
+        if options.embedding_norm:
+            self.embedding_norm = build_norm(options, width)
         self.dropout = nn.Dropout(options.dropout)
-        self.blocks = nn.ModuleList(Block(options) for _ in range(options.num_layers))
-        self.norm = build_norm(options)
+        if options.embedding_dim is not None:
+            self.embedding_projection = nn.Linear(width, options.dim)
+        self.blocks = nn.ModuleList(Block(block, causal=options.is_causal) for block in options.blocks)
+        self.norm = build_norm(options) if options.has_final_norm else nn.Identity()
 
-    def forward(self, tokens_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:
-        """Hidden states [B, T, D].
+    def forward(
+        self, *fields: Any, memory: Tokens | None = None, keep_BK: Tensor | None = None, **more_fields: Any
+    ) -> Tokens:
+        """Hidden states, and where they stand.
 
         Args:
-            tokens_BT: int64 token ids.
-            segments_BT: document number of each token, below 0 for padding; the tokens of a document
-                stand side by side. None means that each row is one document. Ignored where `documents: joined`.
+            fields: what the embedder takes.
+            memory: the output of an encoder, for cross-attention.
+            keep_BK: take only these tokens (behind the prefix), once positions are added (He et al. 2022, 3).
+            more_fields: what the embedder takes by name.
         """
-        if self.options.documents == "joined":
-            segments_BT = None
-        index_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
-        positions_BT = index_T[None] if segments_BT is None else positions_of(segments_BT)
-        x_BTD = self.embedding(tokens_BT)
-        if self.options.positions == "learned":
-            x_BTD = x_BTD + self.position_embedding(positions_BT)
-        x_BTD = self.dropout(x_BTD)
-        context = self._context(index_T, segments_BT, positions_BT, x_BTD.dtype)
-        for block in self.blocks:
-            if self.recompute_blocks and self.training:
-                x_BTD = checkpoint(block, x_BTD, context, use_reentrant=False)
-            else:
-                x_BTD = block(x_BTD, context)
-        return self.norm(x_BTD)  # type: ignore[no-any-return]
+        tokens = self.embed(*fields, **more_fields)
+        return self.transform(tokens if keep_BK is None else tokens.take(keep_BK), memory)
 
-    def _context(
-        self, index_T: Tensor, segments_BT: Tensor | None, positions_BT: Tensor, dtype: torch.dtype
-    ) -> AttentionContext:
-        mask = None
-        if segments_BT is not None:
-            mask = dense_mask(Causal() & SameSegment(), Places(index_T[None], segments_BT))
-        angles = None
-        if self.options.positions == "rotary":
-            cos, sin = rotary_angles(positions_BT, self.options.head_width, self.options.rotary_base)
-            angles = (cos.to(dtype), sin.to(dtype))
-        return AttentionContext(mask, angles)
+    def embed(self, *fields: Any, **more_fields: Any) -> Tokens:
+        """What enters the first block."""
+        tokens: Tokens = self.embedder(*fields, **more_fields)
+        if self.options.documents == "joined" and tokens.segments is not None:
+            # A causal row has its padding behind it, where nobody looks.
+            joined = None if self.options.is_causal else (tokens.segments >= 0).long() - 1
+            index_T = torch.arange(tokens.x.shape[1], device=tokens.x.device)
+            tokens = replace(tokens, segments=joined, positions=index_T[None])
+        x_BTD = tokens.x
+        if hasattr(self, "position_embedding"):
+            x_BTD = x_BTD + self.position_embedding(tokens)
+        if hasattr(self, "embedding_norm"):
+            x_BTD = self.embedding_norm(x_BTD)
+        x_BTD = self.dropout(x_BTD)
+        if hasattr(self, "embedding_projection"):
+            x_BTD = self.embedding_projection(x_BTD)
+        return tokens.with_x(x_BTD)
+
+    def transform(self, tokens: Tokens, memory: Tokens | None = None) -> Tokens:
+        """Blocks and final norm."""
+        places = tokens.places()
+        contexts = self._contexts(tokens, places, places)
+        memory_context = None
+        if memory is not None:
+            memory_context = self._memory_context(tokens.x, places, memory.places())
+        x_BTD = tokens.x
+        for number in self.options.order:
+            block, inputs = self.blocks[number], (contexts[number], memory.x if memory else None, memory_context)
+            if self.recompute_blocks and self.training:
+                x_BTD = checkpoint(block, x_BTD, *inputs, use_reentrant=False)
+            else:
+                x_BTD = block(x_BTD, *inputs)
+        return tokens.with_x(self.norm(x_BTD))
+
+    def start(
+        self, batch: int, device: torch.device, dtype: torch.dtype, memory: Tokens | None = None
+    ) -> DecodingState:
+        """The state before the first token.
+
+        Raises:
+            ValueError: where tokens see later ones, so that they cannot be taken one by one.
+        """
+        if not self.options.is_causal:
+            raise ValueError(f"a model with visibility: {self.options.visibility} cannot go token by token")
+        layers = [self._block(number).mixer.empty_state(batch, device, dtype) for number in self.options.order]
+        nothing = torch.empty(batch, 0, dtype=torch.long, device=device)
+        places = Places(nothing, nothing)
+        if memory is None:
+            return DecodingState(tuple(layers), places)
+        memory_places = memory.places()
+        context = self._memory_context(memory.x, Places(nothing, None), memory_places)
+        recalled = tuple(self._block(number).cross.keys_values(memory.x, context) for number in self.options.order)
+        return DecodingState(tuple(layers), places, recalled, memory_places)
+
+    def step(self, tokens: Tokens, state: DecodingState) -> tuple[Tokens, DecodingState]:
+        """Further tokens (`embed` makes them), after those of the state: hidden states, and the state after them.
+
+        Positions are taken as places in one document per row; padding has a segment below 0.
+        """
+        batch, length = tokens.x.shape[:2]
+        index_BT = tokens.positions.expand(batch, length)
+        segment_BT = torch.zeros_like(index_BT) if tokens.segments is None else tokens.segments
+        query = Places(index_BT, segment_BT)
+        seen = state.places
+        assert seen.segment is not None
+        key = Places(torch.cat((seen.index, index_BT), 1), torch.cat((seen.segment, segment_BT), 1))
+        contexts = self._contexts(replace(tokens, segments=segment_BT), query, key)
+        memory_context = None
+        if state.memory_places is not None:
+            memory_context = self._memory_context(tokens.x, query, state.memory_places)
+        x_BTD, layers = tokens.x, []
+        for turn, number in enumerate(self.options.order):
+            memory = state.memory[turn] if state.memory else None
+            x_BTD, after = self._block(number).step(x_BTD, contexts[number], state.layers[turn], memory, memory_context)
+            layers.append(after)
+        return tokens.with_x(self.norm(x_BTD)), replace(state, layers=tuple(layers), places=key)
+
+    def _block(self, number: int) -> Block:
+        return cast(Block, self.blocks[number])
+
+    def _contexts(self, tokens: Tokens, query: Places, key: Places) -> Sequence[MixerContext]:
+        """What the mixer of each block is told; what blocks have in common is computed once."""
+        base = _RULES[self.options.visibility]
+        if tokens.segments is not None:
+            base = base & SameSegment()
+        bias = None
+        if hasattr(self, "score_bias"):
+            bias = self.score_bias(tokens.positions, tokens.positions if query is key else key.index)
+        rules: dict[Any, Visible] = {}
+        turns: dict[Any, tuple[Tensor, Tensor]] = {}
+        contexts = []
+        for block in map(self._block, range(len(self.blocks))):
+            mixer, positions = block.mixer, block.options.positions
+            rule, asks = mixer.rule(base), mixer.asks() | {"has_bias": bias is not None}
+            backend = self.options.backend if mixer.takes_backend else None
+            asked = (rule, backend, *asks.items())
+            if asked not in rules:
+                rules[asked] = visible(backend, rule, query, key, tokens.x, **asks)
+            angles = None
+            if isinstance(positions, RotaryPositions) and mixer.head_width:
+                kind = (positions.base, mixer.head_width)
+                if kind not in turns:
+                    cos, sin = rotary_angles(tokens.positions, mixer.head_width, positions.base)
+                    turns[kind] = (cos.to(tokens.x.dtype), sin.to(tokens.x.dtype))
+                angles = turns[kind]
+            contexts.append(MixerContext(rules[asked], angles, bias))
+        return contexts
+
+    def _memory_context(self, x: Tensor, query: Places, memory: Places) -> MixerContext:
+        rule: Visibility = Everything()
+        if memory.segment is not None:
+            rule = NotPadding() if query.segment is None else SameSegment()
+        width = self.options.mixer.head_width(self.options.dim)
+        return MixerContext(visible(self.options.backend, rule, query, memory, x, head_width=width))

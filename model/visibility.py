@@ -1,24 +1,27 @@
-"""Who may see whom. A rule has one definition, `allowed(query, key)`; `&` combines rules.
+"""Who may see whom. A rule has one definition, `allowed(query, key)`; `&` and `|` combine rules.
 
 The definition is what a rule means. `dense_mask` evaluates it for every pair; a backend may use a
-shorter form (`is_causal`) only where it means the same.
+shorter form (a causal flag, blocks, variable lengths) only where it means the same.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where tokens stand. Both tensors broadcast against [B, T]."""
+    """Where tokens stand. The first two broadcast against [B, T]."""
 
     index: Tensor
-    "Place in the sequence."
+    "Place in the row."
     segment: Tensor | None = None
-    "Number of the document within the sequence."
+    "Number of the document within the row; below 0 for padding."
+    split: Tensor | None = None
+    "[B]: how many leading tokens are the prefix or the context."
 
 
 class Visibility:
@@ -30,6 +33,17 @@ class Visibility:
 
     def __and__(self, other: Visibility) -> Visibility:
         return Both(self, other)
+
+    def __or__(self, other: Visibility) -> Visibility:
+        return Either(self, other)
+
+
+@dataclass(frozen=True)
+class Everything(Visibility):
+    """Every token."""
+
+    def allowed(self, query: Places, key: Places) -> Tensor:
+        return torch.ones_like(query.index == key.index)
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,48 @@ class SameSegment(Visibility):
 
 
 @dataclass(frozen=True)
+class NotPadding(Visibility):
+    """Every token but padding (segments below 0)."""
+
+    def allowed(self, query: Places, key: Places) -> Tensor:
+        if key.segment is None:
+            raise ValueError("NotPadding needs segment numbers")
+        return (key.segment >= 0) & (query.index == query.index)
+
+
+@dataclass(frozen=True)
+class Window(Visibility):
+    """At most `before` places back and `after` places ahead."""
+
+    before: int
+    after: int
+
+    def allowed(self, query: Places, key: Places) -> Tensor:
+        back = query.index - key.index
+        return (back <= self.before) & (-back <= self.after)
+
+
+@dataclass(frozen=True)
+class Prefix(Visibility):
+    """The first `split` tokens of the row: everyone sees them."""
+
+    def allowed(self, query: Places, key: Places) -> Tensor:
+        if key.split is None:
+            raise ValueError("Prefix needs a split")
+        return (key.index < key.split) & (query.index == query.index)
+
+
+@dataclass(frozen=True)
+class ContextOnly(Visibility):
+    """The first `split` tokens (the context), and oneself: tokens behind it do not see each other."""
+
+    def allowed(self, query: Places, key: Places) -> Tensor:
+        if key.split is None:
+            raise ValueError("ContextOnly needs a split")
+        return (key.index < key.split) | (key.index == query.index)
+
+
+@dataclass(frozen=True)
 class Both(Visibility):
     """Allowed by both rules."""
 
@@ -61,11 +117,24 @@ class Both(Visibility):
         return self.first.allowed(query, key) & self.second.allowed(query, key)
 
 
-def dense_mask(rule: Visibility, places: Places) -> Tensor:
-    """The rule for every pair: bool [B or 1, 1, T queries, T keys]."""
+@dataclass(frozen=True)
+class Either(Visibility):
+    """Allowed by at least one of two rules."""
 
-    def along(dim: int) -> Places:
-        segment = None if places.segment is None else places.segment.unsqueeze(dim)
-        return Places(places.index.unsqueeze(dim), segment)
+    first: Visibility
+    second: Visibility
 
-    return rule.allowed(along(-1), along(-2)).unsqueeze(1)
+    def allowed(self, query: Places, key: Places) -> Tensor:
+        return self.first.allowed(query, key) | self.second.allowed(query, key)
+
+
+def dense_mask(rule: Visibility, query: Places, key: Places) -> Tensor:
+    """The rule for every pair: bool [B or 1, 1, T queries, S keys]."""
+    return rule.allowed(_along(query, -1), _along(key, -2)).unsqueeze(1)
+
+
+def _along(places: Places, dim: int) -> Places:
+    """Places [B, T] with a new axis to broadcast over; a split [B] gets two."""
+    segment = None if places.segment is None else places.segment.unsqueeze(dim)
+    split = None if places.split is None else places.split.view(-1, 1, 1)
+    return Places(places.index.unsqueeze(dim), segment, split)

@@ -1,4 +1,4 @@
-"""What a recipe would train, without building it. Free of torch for the built-in parts."""
+"""What a recipe would train, without training it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,7 @@ def summary(recipe: Recipe) -> dict[str, Any]:
 
 
 def num_parameters(recipe: Recipe) -> int:
-    """Trainable numbers: by formula where the parts have one, else by building on the meta device."""
-    count = getattr(recipe.objective, "num_parameters", None)
-    if count is not None and hasattr(recipe.model, "num_parameters"):
-        return int(count(recipe.model))
+    """Trainable numbers: counted in the objective, built without memory for them."""
     import torch
 
     from train.objectives.objective import build_objective

@@ -16,7 +16,9 @@ from huggingface_hub import save_torch_state_dict
 
 from configs.errors import ConfigError
 from data.text.tokenizer import load_tokenizer
-from model.interop.families import family_of
+from model.interop.families import exported, family_of
+from model.interop.family import Description
+from model.options import LMHeadOptions
 from train.inference import open_checkpoint
 from train.objectives.options import CausalLMOptions
 from train.recipe import Recipe, recipe_of_run
@@ -34,7 +36,8 @@ def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32
     recipe = recipe_of_run(run)
     if not isinstance(recipe.objective, CausalLMOptions):
         raise ConfigError(f"{run}: objective {recipe.objective.kind} has no Hugging Face class to export to.")
-    family = family_of(recipe.model)
+    description = Description(recipe.model, LMHeadOptions(tied=recipe.objective.tied_head))
+    family = family_of(description)
     folder = RunFolder(run)
     weights = open_checkpoint(folder, step).weights()
     if output.exists():
@@ -43,17 +46,18 @@ def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        config = family.config(recipe.model, tied_head=recipe.objective.tied_head) | {"dtype": dtype}
+        config = family.config(description) | {"dtype": dtype}
+        (architecture,) = config["architectures"]
         config |= _write_tokenizer(folder, partial, recipe)
         (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         tensors = {
-            name: tensor.to(getattr(torch, dtype)) for name, tensor in family.tensors(weights, recipe.model).items()
+            name: tensor.to(getattr(torch, dtype)) for name, tensor in exported(weights, family, architecture).items()
         }
         save_torch_state_dict(tensors, partial)
         os.rename(partial, output)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error}") from None
-    return str(config["architectures"][0])
+    return str(architecture)
 
 
 def _write_tokenizer(folder: RunFolder, output: Path, recipe: Recipe) -> dict[str, object]:
@@ -66,7 +70,7 @@ def _write_tokenizer(folder: RunFolder, output: Path, recipe: Recipe) -> dict[st
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": end_of_text,
         "eos_token": end_of_text,
-        "model_max_length": recipe.model.max_length,
+        "model_max_length": recipe.model.embedder.longest,
         "clean_up_tokenization_spaces": False,
     }
     (output / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")

@@ -15,7 +15,7 @@ from configs.seeds import derive
 from data.text.tokenizer import load_tokenizer
 from model.generate import Sampling, generate
 from train.checkpoint import Checkpoint, Checkpoints
-from train.objectives.causal_lm import CausalLM
+from train.objectives.causal_lm import CausalLM, longest_of
 from train.objectives.objective import Objective, build_objective
 from train.recipe import Recipe, recipe_of_run
 from train.run_folder import RunFolder
@@ -63,7 +63,7 @@ class TrainedModel:
             self.objective.logits,
             torch.tensor(tokenizer.encode(prompt, add_special_tokens=False).ids or [end]),
             num_tokens=num_tokens,
-            max_length=self.recipe.model.max_length,
+            max_length=longest_of(self.recipe.model),
             sampling=sampling,
             generator=torch.Generator().manual_seed(derive(seed, "generate")),
             stop_token=end,

@@ -57,10 +57,10 @@ class Recipe(Options):
             options = getattr(self.data, split)
             for key, source in plain_sources(options).items() if options is not None else ():
                 length = getattr(source, "length", 0)
-                limit = getattr(self.model, "max_length", length)
-                if length > limit:
+                limit = self.model.embedder.longest
+                if limit is not None and length > limit:
                     where = f"data.{split}{key}.length"
-                    raise ValueError(f"{where}={length} is longer than model.max_length={limit}; change one")
+                    raise ValueError(f"{where}={length} is longer than model.embedder.max_length={limit}; change one")
         for name, probe in self.probes.items():
             probe.require(self.data, name)
         return self

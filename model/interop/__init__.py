@@ -1,8 +1,12 @@
-"""Hugging Face formats: a family is a table of names and a mapping of the configuration.
+"""Hugging Face formats: a family is a table of names and a mapping of the configuration, both ways.
 
-model.interop.families   which family a model belongs to, and why not
-model.interop.gpt2       learned positions, layer norm, GELU
-model.interop.llama      rotary positions, RMS norm, SwiGLU
+Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
+
+    model.interop.described  the module with a model and its head
+    model.interop.family     what a family is; translating weights by its table
+    model.interop.families   the families by model_type
+    model.interop.gpt2       learned positions, layer norm, GELU
+    model.interop.llama      rotary positions, RMS norm, SwiGLU
 """
 
-__all__ = ["families", "gpt2", "llama"]
+__all__ = ["described", "families", "family", "gpt2", "llama"]

@@ -1,26 +1,70 @@
-"""Which Hugging Face family a model belongs to."""
+"""The families, by `model_type`; which one a model belongs to, and why not."""
 
 from __future__ import annotations
 
-from types import ModuleType
+import importlib
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from configs.errors import ConfigError
-from model.interop import gpt2, llama
-from model.options import TransformerOptions
+from configs.options import nearest
+from model.interop.family import Description, Family, Imported, Rename, to_ours, to_theirs
 
-_FAMILIES: dict[str, ModuleType] = {"llama": llama, "gpt2": gpt2}
+FAMILIES = {
+    "llama": "model.interop.llama",
+    "gpt2": "model.interop.gpt2",
+}
+"model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 
 
-def family_of(options: TransformerOptions) -> ModuleType:
-    """The family module (`config`, `tensors`) whose class computes exactly this model.
+def family(model_type: str) -> Family:
+    """The family of this `model_type`.
+
+    Raises:
+        ConfigError: when there is none.
+    """
+    if model_type not in FAMILIES:
+        raise ConfigError(f"model_type '{model_type}': no such family; {nearest(model_type, FAMILIES)}")
+    return importlib.import_module(FAMILIES[model_type]).FAMILY  # type: ignore[no-any-return]
+
+
+def family_of(description: Description) -> Family:
+    """The family whose class computes exactly this model.
 
     Raises:
         ConfigError: naming, for every family, the keys that differ from it.
     """
     reasons = []
-    for name, family in _FAMILIES.items():
-        misfits = family.misfits(options)
+    for name in FAMILIES:
+        found = family(name)
+        misfits = found.misfits(description)
         if not misfits:
-            return family
+            return found
         reasons.append(f"  {name}: not with {', '.join(misfits)}")
     raise ConfigError("\n".join(["no Hugging Face family computes this model:", *reasons]))
+
+
+def exported(weights: Mapping[str, Tensor], family: Family, architecture: str) -> dict[str, Tensor]:
+    """Weights of `transformer.` and `head.` under the names of the family's class."""
+    return to_theirs(weights, _table(family, architecture))
+
+
+def imported(
+    weights: Mapping[str, Tensor], family: Family, architecture: str, shapes: Mapping[str, tuple[int, ...]]
+) -> Imported:
+    """Weights of the family's class under our names: `transformer.` and `head.`."""
+    return to_ours(weights, _table(family, architecture), shapes, family.ignored)
+
+
+def _table(family: Family, architecture: str) -> list[Rename]:
+    """The whole table of one class, from the roots on both sides."""
+    prefix = family.architectures[architecture]
+    return [
+        *(_rooted(rename, prefix, "transformer.") for rename in family.names),
+        *(_rooted(rename, "", "head.") for rename in family.head_names),
+    ]
+
+
+def _rooted(rename: Rename, theirs: str, ours: str) -> Rename:
+    return Rename(theirs + rename.theirs, tuple(ours + part for part in rename.parts), rename.transposed)

@@ -2,72 +2,103 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
-from model.options import TransformerOptions
+from configs.errors import ConfigError
+from model.embedders.options import TextOptions
+from model.interop.family import Config, Description, Family, Rename
+from model.mixers.options import AttentionOptions
+from model.options import LMHeadOptions, TransformerOptions
+from model.positions.options import LearnedPositions
 
-_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
+_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}
+_BLOCK, _H = "blocks.{layer}", "h.{layer}"
+_QKV = tuple(f"{_BLOCK}.mixer.{part}.{{leaf}}" for part in ("query", "key", "value"))
 
 
-def misfits(options: TransformerOptions) -> list[str]:
+def describe(config: Config, architecture: str) -> Description:
+    """The model that a config.json describes."""
+    activations = {theirs: ours for ours, theirs in _ACTIVATIONS.items()} | {"gelu_pytorch_tanh": "gelu_tanh"}
+    activation = config.get("activation_function", "gelu_new")
+    if activation not in activations:
+        raise ConfigError(f"activation_function {activation}: known are {', '.join(activations)}.")
+    for key, value in {"scale_attn_by_inverse_layer_idx": False, "scale_attn_weights": True}.items():
+        if config.get(key, value) != value:
+            raise ConfigError(f"{key}={config[key]}: not computed.")
+    model = TransformerOptions(
+        embedder=TextOptions(vocab_size=config["vocab_size"], max_length=config["n_positions"]),
+        dim=config["n_embd"],
+        num_layers=config["n_layer"],
+        hidden_dim=config.get("n_inner") or 4 * config["n_embd"],
+        mixer=AttentionOptions(num_heads=config["n_head"], dropout=config.get("attn_pdrop", 0.1)),
+        feed_forward=activations[activation],  # type: ignore[arg-type]
+        norm="layer",
+        norm_eps=config.get("layer_norm_epsilon", 1e-5),
+        positions=LearnedPositions(),
+        bias=True,
+        dropout=config.get("resid_pdrop", 0.1),
+    )
+    head = LMHeadOptions(tied=config.get("tie_word_embeddings", True)) if "LMHead" in architecture else None
+    return Description(model, head)
+
+
+def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a GPT-2."""
-    found = [
-        f"model.{key}={getattr(options, key)}"
-        for key, value in {"norm": "layer", "positions": "learned", "bias": True}.items()
-        if getattr(options, key) != value
-    ]
-    if options.feed_forward not in _ACTIVATIONS:
-        found.append(f"model.feed_forward={options.feed_forward}")
-    if options.kv_heads != options.num_heads:
-        found.append(f"model.num_kv_heads={options.kv_heads}")
-    if options.head_width * options.num_heads != options.dim:
-        found.append(f"model.head_dim={options.head_width}")
+    model = description.model
+    wanted: dict[str, Any] = {"norm": "layer", "bias": True, "norm_place": "pre", "visibility": "causal"}
+    found = [f"model.{key}={getattr(model, key)}" for key, value in wanted.items() if getattr(model, key) != value]
+    if model.positions.kind != "learned":
+        found.append(f"model.positions={model.positions.kind}")
+    if model.feed_forward not in _ACTIVATIONS:
+        found.append(f"model.feed_forward={model.feed_forward}")
+    mixer = model.mixer
+    if mixer.kv_heads != mixer.num_heads:
+        found.append(f"model.mixer.num_kv_heads={mixer.kv_heads}")
+    if mixer.head_width(model.dim) * mixer.num_heads != model.dim:
+        found.append(f"model.mixer.head_dim={mixer.head_dim}")
     return found
 
 
-def config(options: TransformerOptions, *, tied_head: bool) -> dict[str, object]:
+def config(description: Description) -> dict[str, Any]:
     """The content of config.json."""
+    model, head = description.model, description.head
+    assert isinstance(model.embedder, TextOptions)
     return {
         "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
-        "vocab_size": options.vocab_size,
-        "n_positions": options.max_length,
-        "n_embd": options.dim,
-        "n_layer": options.num_layers,
-        "n_head": options.num_heads,
-        "n_inner": options.hidden_width,
-        "activation_function": _ACTIVATIONS[options.feed_forward],
-        "layer_norm_epsilon": options.norm_eps,
-        "resid_pdrop": options.dropout,
-        "embd_pdrop": options.dropout,
-        "attn_pdrop": 0.0,
-        "tie_word_embeddings": tied_head,
+        "architectures": ["GPT2Model" if head is None else "GPT2LMHeadModel"],
+        "vocab_size": model.embedder.vocab_size,
+        "n_positions": model.embedder.max_length,
+        "n_embd": model.dim,
+        "n_layer": model.num_layers,
+        "n_head": model.mixer.num_heads,
+        "n_inner": model.hidden_width,
+        "activation_function": _ACTIVATIONS[model.feed_forward],
+        "layer_norm_epsilon": model.norm_eps,
+        "resid_pdrop": model.dropout,
+        "embd_pdrop": model.dropout,
+        "attn_pdrop": model.mixer.dropout,
+        "tie_word_embeddings": head is not None and head.tied,
     }
 
 
-def tensors(weights: dict[str, Tensor], options: TransformerOptions) -> dict[str, Tensor]:
-    """Weights of `transformer.` and `head.` under GPT-2's names. Its matrices are stored [in, out]."""
-    renamed = {
-        "transformer.wte.weight": weights["transformer.embedding.weight"],
-        "transformer.wpe.weight": weights["transformer.position_embedding.weight"],
-        "transformer.ln_f.weight": weights["transformer.norm.weight"],
-        "transformer.ln_f.bias": weights["transformer.norm.bias"],
-    }
-    if "head.weight" in weights:
-        renamed["lm_head.weight"] = weights["head.weight"]
-    for layer in range(options.num_layers):
-        ours, theirs = f"transformer.blocks.{layer}", f"transformer.h.{layer}"
-        for leaf in ("weight", "bias"):
-            parts = [weights[f"{ours}.attention.{part}.{leaf}"] for part in ("query", "key", "value")]
-            renamed[f"{theirs}.ln_1.{leaf}"] = weights[f"{ours}.attention_norm.{leaf}"]
-            renamed[f"{theirs}.attn.c_attn.{leaf}"] = _stored(torch.cat(parts))
-            renamed[f"{theirs}.attn.c_proj.{leaf}"] = _stored(weights[f"{ours}.attention.output.{leaf}"])
-            renamed[f"{theirs}.ln_2.{leaf}"] = weights[f"{ours}.feed_forward_norm.{leaf}"]
-            renamed[f"{theirs}.mlp.c_fc.{leaf}"] = _stored(weights[f"{ours}.feed_forward.up.{leaf}"])
-            renamed[f"{theirs}.mlp.c_proj.{leaf}"] = _stored(weights[f"{ours}.feed_forward.down.{leaf}"])
-    return renamed
-
-
-def _stored(tensor: Tensor) -> Tensor:
-    return tensor.t().contiguous() if tensor.dim() == 2 else tensor
+FAMILY = Family(
+    name="gpt2",
+    architectures={"GPT2LMHeadModel": "transformer.", "GPT2Model": ""},
+    describe=describe,
+    config=config,
+    misfits=misfits,
+    names=(
+        Rename("wte.weight", "embedder.tokens.weight"),
+        Rename("wpe.weight", "position_embedding.table.weight"),
+        Rename("ln_f.{leaf}", "norm.{leaf}"),
+        Rename(f"{_H}.ln_1.{{leaf}}", f"{_BLOCK}.mixer_branch.norm.{{leaf}}"),
+        # GPT-2 stores matrices [in, out].
+        Rename(f"{_H}.attn.c_attn.{{leaf}}", _QKV, transposed=True),
+        Rename(f"{_H}.attn.c_proj.{{leaf}}", f"{_BLOCK}.mixer.output.{{leaf}}", transposed=True),
+        Rename(f"{_H}.ln_2.{{leaf}}", f"{_BLOCK}.feed_forward_branch.norm.{{leaf}}"),
+        Rename(f"{_H}.mlp.c_fc.{{leaf}}", f"{_BLOCK}.feed_forward.up.{{leaf}}", transposed=True),
+        Rename(f"{_H}.mlp.c_proj.{{leaf}}", f"{_BLOCK}.feed_forward.down.{{leaf}}", transposed=True),
+    ),
+    head_names=(Rename("lm_head.weight", "output.weight"),),
+    ignored=(r".*attn\.(masked_)?bias",),
+)

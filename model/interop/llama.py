@@ -2,64 +2,105 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
 
-from model.options import TransformerOptions
+from configs.errors import ConfigError
+from model.embedders.options import TextOptions
+from model.interop.family import Config, Description, Family, Rename
+from model.mixers.options import AttentionOptions
+from model.options import LMHeadOptions, TransformerOptions
+from model.positions.options import RotaryPositions
 
-_BLOCK = {
-    "attention_norm.weight": "input_layernorm.weight",
-    "attention.query": "self_attn.q_proj",
-    "attention.key": "self_attn.k_proj",
-    "attention.value": "self_attn.v_proj",
-    "attention.output": "self_attn.o_proj",
-    "feed_forward_norm.weight": "post_attention_layernorm.weight",
-    "feed_forward.gate": "mlp.gate_proj",
-    "feed_forward.up": "mlp.up_proj",
-    "feed_forward.down": "mlp.down_proj",
-}
+ATTENTION = tuple(
+    Rename(f"layers.{{layer}}.self_attn.{theirs}_proj.{{leaf}}", f"blocks.{{layer}}.mixer.{ours}.{{leaf}}")
+    for ours, theirs in {"query": "q", "key": "k", "value": "v", "output": "o"}.items()
+)
+GATED = tuple(
+    Rename(f"layers.{{layer}}.mlp.{part}_proj.{{leaf}}", f"blocks.{{layer}}.feed_forward.{part}.{{leaf}}")
+    for part in ("gate", "up", "down")
+)
+NAMES = (
+    Rename("embed_tokens.weight", "embedder.tokens.weight"),
+    Rename("norm.weight", "norm.weight"),
+    Rename("layers.{layer}.input_layernorm.weight", "blocks.{layer}.mixer_branch.norm.weight"),
+    Rename("layers.{layer}.post_attention_layernorm.weight", "blocks.{layer}.feed_forward_branch.norm.weight"),
+    *ATTENTION,
+    *GATED,
+)
+HEAD_NAMES = (Rename("lm_head.weight", "output.weight"),)
 
 
-def misfits(options: TransformerOptions) -> list[str]:
+def describe(config: Config, architecture: str) -> Description:
+    """The model that a config.json describes."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if rope.get("rope_type", "default") != "default":
+        raise ConfigError(f"rope_type {rope['rope_type']}: only the default is computed.")
+    if config.get("hidden_act", "silu") != "silu":
+        raise ConfigError(f"hidden_act {config['hidden_act']}: only silu is computed.")
+    heads = config["num_attention_heads"]
+    bias = bool(config.get("attention_bias", False))
+    if bias != bool(config.get("mlp_bias", False)):
+        raise ConfigError("attention_bias and mlp_bias differ: not computed.")
+    model = TransformerOptions(
+        embedder=TextOptions(vocab_size=config["vocab_size"], max_length=config["max_position_embeddings"]),
+        dim=config["hidden_size"],
+        num_layers=config["num_hidden_layers"],
+        hidden_dim=config["intermediate_size"],
+        mixer=AttentionOptions(
+            num_heads=heads, num_kv_heads=config.get("num_key_value_heads") or heads, head_dim=config.get("head_dim")
+        ),
+        positions=RotaryPositions(base=float(rope.get("rope_theta") or config.get("rope_theta") or 10000.0)),
+        norm_eps=config["rms_norm_eps"],
+        bias=bias,
+    )
+    head = LMHeadOptions(tied=config.get("tie_word_embeddings", False)) if architecture.endswith("LM") else None
+    return Description(model, head)
+
+
+def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a Llama."""
-    wanted = {"norm": "rms", "positions": "rotary", "feed_forward": "swiglu"}
-    return [f"model.{key}={getattr(options, key)}" for key, value in wanted.items() if getattr(options, key) != value]
+    model = description.model
+    wanted: dict[str, Any] = {"norm": "rms", "feed_forward": "swiglu", "norm_place": "pre", "visibility": "causal"}
+    found = [f"model.{key}={getattr(model, key)}" for key, value in wanted.items() if getattr(model, key) != value]
+    if model.positions.kind != "rotary":
+        found.append(f"model.positions={model.positions.kind}")
+    return found
 
 
-def config(options: TransformerOptions, *, tied_head: bool) -> dict[str, object]:
+def config(description: Description) -> dict[str, Any]:
     """The content of config.json."""
+    model = description.model
+    assert isinstance(model.embedder, TextOptions)
+    assert isinstance(model.positions, RotaryPositions)
+    head = description.head
     return {
         "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        "vocab_size": options.vocab_size,
-        "hidden_size": options.dim,
-        "intermediate_size": options.hidden_width,
-        "num_hidden_layers": options.num_layers,
-        "num_attention_heads": options.num_heads,
-        "num_key_value_heads": options.kv_heads,
-        "head_dim": options.head_width,
+        "architectures": ["LlamaModel" if head is None else "LlamaForCausalLM"],
+        "vocab_size": model.embedder.vocab_size,
+        "hidden_size": model.dim,
+        "intermediate_size": model.hidden_width,
+        "num_hidden_layers": model.num_layers,
+        "num_attention_heads": model.mixer.num_heads,
+        "num_key_value_heads": model.mixer.kv_heads,
+        "head_dim": model.mixer.head_width(model.dim),
         "hidden_act": "silu",
-        "max_position_embeddings": options.max_length,
-        "rms_norm_eps": options.norm_eps,
-        "rope_parameters": {"rope_type": "default", "rope_theta": options.rotary_base},
-        "rope_theta": options.rotary_base,
-        "attention_bias": options.bias,
-        "mlp_bias": options.bias,
-        "tie_word_embeddings": tied_head,
+        "max_position_embeddings": model.embedder.max_length,
+        "rms_norm_eps": model.norm_eps,
+        "rope_parameters": {"rope_type": "default", "rope_theta": model.positions.base},
+        "rope_theta": model.positions.base,
+        "attention_bias": model.bias,
+        "mlp_bias": model.bias,
+        "tie_word_embeddings": head is not None and head.tied,
     }
 
 
-def tensors(weights: dict[str, Tensor], options: TransformerOptions) -> dict[str, Tensor]:
-    """Weights of `transformer.` and `head.` under Llama's names."""
-    renamed = {
-        "model.embed_tokens.weight": weights["transformer.embedding.weight"],
-        "model.norm.weight": weights["transformer.norm.weight"],
-    }
-    if "head.weight" in weights:
-        renamed["lm_head.weight"] = weights["head.weight"]
-    for layer in range(options.num_layers):
-        for ours, theirs in _BLOCK.items():
-            for leaf in ("",) if ours.endswith("weight") else (".weight", ".bias"):
-                name = f"transformer.blocks.{layer}.{ours}{leaf}"
-                if name in weights:
-                    renamed[f"model.layers.{layer}.{theirs}{leaf}"] = weights[name]
-    return renamed
+FAMILY = Family(
+    name="llama",
+    architectures={"LlamaForCausalLM": "model.", "LlamaModel": ""},
+    describe=describe,
+    config=config,
+    misfits=misfits,
+    names=NAMES,
+    head_names=HEAD_NAMES,
+    ignored=(r".*rotary_emb\.inv_freq",),
+)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
+from configs.recipe import merge
 from model.options import TransformerOptions
 from model.transformer import Transformer
 
@@ -16,8 +18,14 @@ OptionsOf = Callable[..., TransformerOptions]
 @pytest.fixture(scope="session")
 def options_of() -> OptionsOf:
     def make(**changes: object) -> TransformerOptions:
-        small = {"vocab_size": 23, "max_length": 16, "dim": 16, "num_layers": 2, "num_heads": 4, "hidden_dim": 24}
-        return TransformerOptions.model_validate(small | changes)
+        small: dict[str, Any] = {
+            "embedder": {"vocab_size": 23, "max_length": 16},
+            "dim": 16,
+            "num_layers": 2,
+            "mixer": {"num_heads": 4},
+            "hidden_dim": 24,
+        }
+        return TransformerOptions.model_validate(merge(small, changes))
 
     return make
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from model.attention import Attention, AttentionContext
 from torch import Tensor
 
-from model.attention import Attention, AttentionContext
 from model.options import TransformerOptions
 from model.positions import rotary_angles, rotate
 from model.visibility import Causal, Places, SameSegment, dense_mask

@@ -12,7 +12,7 @@ from model.transformer import Transformer
 
 OptionsOf = Callable[..., TransformerOptions]
 
-MATRIX = "transformer.blocks.0.attention.query.weight"
+MATRIX = "transformer.blocks.0.mixer.query.weight"
 
 
 def test_a_value_is_a_pure_function_of_seed_name_and_shape(options_of: OptionsOf) -> None:
@@ -39,7 +39,7 @@ def test_torchs_own_random_state_is_left_alone(options_of: OptionsOf) -> None:
 
 
 def test_matrices_have_the_asked_standard_deviation(options_of: OptionsOf) -> None:
-    value = initial_value(MATRIX, (400, 400), 0, options_of(init_std=0.05))
+    value = initial_value(MATRIX, (400, 400), 0, options_of(init={"std": 0.05}))
     # The standard error of 160,000 draws is 0.2 per cent.
     assert float(value.std()) == pytest.approx(0.05, rel=0.01)
     assert abs(float(value.mean())) < 0.05 * 0.02
@@ -54,7 +54,7 @@ def test_exactly_the_projections_into_the_residual_stream_are_scaled(options_of:
     assert scaled == {
         f"transformer.blocks.{layer}.{part}.weight"
         for layer in range(3)
-        for part in ("attention.output", "feed_forward.down")
+        for part in ("mixer.output", "feed_forward.down")
     }
     assert all(stds[name] == pytest.approx(0.02, rel=0.03) for name in names if name not in scaled)
 

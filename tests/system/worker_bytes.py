@@ -13,6 +13,8 @@ import sys
 import torch
 
 from data.batches import BatchOptions, BatchPlan
+from model.embedders.options import TextOptions
+from model.mixers.options import AttentionOptions
 from model.options import TransformerOptions
 from train.engines.engine import EngineRequest, build_engine
 from train.engines.options import DeepSpeedOptions
@@ -22,7 +24,9 @@ from train.options import AdamWOptions
 from train.state import InitialWeights
 from train.world import World
 
-MODEL = TransformerOptions(vocab_size=512, max_length=32, dim=128, num_layers=2, num_heads=4)
+MODEL = TransformerOptions(
+    embedder=TextOptions(vocab_size=512, max_length=32), dim=128, num_layers=2, mixer=AttentionOptions(num_heads=4)
+)
 
 
 def main(stage: int) -> None:

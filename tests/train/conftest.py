@@ -33,11 +33,10 @@ def recipe_of() -> Callable[..., Recipe]:
             "data": {"train": {"kind": "token_windows", "shards": "none.tar", "length": 6}},
             "model": {
                 "kind": "transformer",
-                "vocab_size": 19,
-                "max_length": 8,
+                "embedder": {"kind": "text", "vocab_size": 19, "max_length": 8},
                 "dim": 8,
                 "num_layers": 1,
-                "num_heads": 2,
+                "mixer": {"kind": "attention", "num_heads": 2},
             },
             "optimizer": {"kind": "adamw", "lr": 0.01},
         }
@@ -51,8 +50,15 @@ def recipe_of() -> Callable[..., Recipe]:
 @pytest.fixture(scope="session")
 def objective_of() -> Callable[..., CausalLM]:
     def make(*, tied_head: bool = True, **changes: object) -> CausalLM:
-        small = {"vocab_size": 19, "max_length": 8, "dim": 8, "num_layers": 1, "num_heads": 2, "hidden_dim": 12}
-        return CausalLM(CausalLMOptions(tied_head=tied_head), TransformerOptions.model_validate(small | changes))
+        small: Tree = {
+            "embedder": {"vocab_size": 19, "max_length": 8},
+            "dim": 8,
+            "num_layers": 1,
+            "mixer": {"num_heads": 2},
+            "hidden_dim": 12,
+        }
+        options = TransformerOptions.model_validate(merge(small, changes))
+        return CausalLM(CausalLMOptions(tied_head=tied_head), options)
 
     return make
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from configs.errors import TrainingError
+from configs.errors import ConfigError, TrainingError
 from configs.options import construct
 from data.loader import Batch
-from model.initialisation import initial_value
-from model.options import TransformerOptions
+from model.embedders.options import TextOptions
+from model.heads import LMHead
+from model.options import LMHeadOptions, TransformerOptions
 from model.transformer import Transformer
 from train.objectives.objective import Objective
 from train.objectives.options import CausalLMOptions
@@ -35,12 +35,15 @@ class CausalLM(Objective):
         self._model_options = model
         self._joined = model.documents == "joined"
         self.transformer = cast(Transformer, construct(model))
-        self.head = None if options.tied_head else nn.Linear(model.dim, model.vocab_size, bias=False)
+        self._vocab_size = _text(model).vocab_size
+        self.head = LMHead(LMHeadOptions(tied=options.tied_head), model.dim, self._vocab_size)
 
     def num_targets(self, batch: Batch) -> int:
-        largest, entries = int(batch["tokens"].max()), self._model_options.vocab_size
+        largest, entries = int(batch["tokens"].max()), self._vocab_size
         if largest >= entries:  # on a GPU this would end in an assertion far from its cause
-            raise TrainingError(f"data: token {largest} is not in the model's vocabulary (model.vocab_size={entries}).")
+            raise TrainingError(
+                f"data: token {largest} is not in the model's vocabulary (model.embedder.vocab_size={entries})."
+            )
         return int(self._is_target(batch["segments"]).sum())
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -60,16 +63,26 @@ class CausalLM(Objective):
 
     def logits(self, tokens_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:
         """Next-token logits [B, T, V]."""
-        hidden_BTD = self.transformer(tokens_BT, segments_BT)
-        if self.head is not None:
-            return self.head(hidden_BTD)  # type: ignore[no-any-return]
-        return self.transformer.embedding(hidden_BTD, as_head=True)  # type: ignore[no-any-return]
+        hidden_BTD = self.transformer(tokens_BT, segments_BT).x
+        return self.head(hidden_BTD, self.transformer.embedder.tokens)  # type: ignore[no-any-return]
 
-    def initial_value(self, name: str, shape: Sequence[int], seed: int) -> Tensor:
-        return initial_value(name, shape, seed, self._model_options)
 
-    def blocks(self) -> nn.ModuleList:
-        return self.transformer.blocks
+def _text(model: TransformerOptions) -> TextOptions:
+    """The embedder of a model that predicts tokens.
 
-    def recompute_blocks(self) -> None:
-        self.transformer.recompute_blocks = True
+    Raises:
+        ConfigError: when the model reads something else, or sees what it is to predict.
+    """
+    if not isinstance(model.embedder, TextOptions) or model.embedding_dim is not None:
+        raise ConfigError(f"objective causal_lm: predicts tokens; model.embedder is {model.embedder.kind}.")
+    if not model.is_causal:
+        raise ConfigError(
+            f"objective causal_lm: model.visibility is {model.visibility}, so a token would see the one it predicts; "
+            "set model.visibility: causal."
+        )
+    return model.embedder
+
+
+def longest_of(model: TransformerOptions) -> int:
+    """The longest text that a model takes (tokens)."""
+    return _text(model).max_length

@@ -13,7 +13,9 @@ from configs.options import construct, implementation, import_object
 from data.loader import Batch
 from data.reading import Reader, Row
 from data.sample import Sample, Source
+from model.initialisation import initial_value_of
 from model.options import AnyModel
+from model.transformer import Transformer
 from train.objectives.options import AnyObjective
 
 
@@ -35,17 +37,28 @@ class Objective(nn.Module, ABC):
         does not depend on how that batch is cut into ranks and micro-batches.
         """
 
-    @abstractmethod
     def initial_value(self, name: str, shape: Sequence[int], seed: int) -> Tensor:
         """The initial value (float32, CPU) of the parameter `name`: a pure function."""
+        owner = name
+        while owner:
+            owner = owner.rpartition(".")[0]
+            module = self.get_submodule(owner)
+            if isinstance(module, Transformer):
+                return initial_value_of(self, name, shape, seed, module.options)
+        return initial_value_of(self, name, shape, seed, self.transformers()[0].options)
 
-    @abstractmethod
-    def blocks(self) -> nn.ModuleList:
+    def transformers(self) -> list[Transformer]:
+        """The transformers in it, the main one first."""
+        return [module for module in self.modules() if isinstance(module, Transformer)]
+
+    def blocks(self) -> list[nn.Module]:
         """The repeated blocks, for compilation."""
+        return [block for transformer in self.transformers() for block in transformer.blocks]
 
-    @abstractmethod
     def recompute_blocks(self) -> None:
         """Turn activation checkpointing on."""
+        for transformer in self.transformers():
+            transformer.recompute_blocks = True
 
 
 def require_fields(objective: AnyObjective, source: Source, where: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from configs.options import Kind, Part
-from model.options import TransformerOptions
 
 
 class CausalLMOptions(Part):
@@ -16,10 +15,6 @@ class CausalLMOptions(Part):
     "Whether the output layer is the token embedding (Press and Wolf 2017)."
 
     builds: ClassVar[str] = "train.objectives.causal_lm:CausalLM"
-
-    def num_parameters(self, model: TransformerOptions) -> int:
-        """Trainable numbers of the objective with this model."""
-        return model.num_parameters() + (0 if self.tied_head else model.dim * model.vocab_size)
 
 
 AnyObjective = Annotated[CausalLMOptions, Kind(default="causal_lm")]

@@ -9,7 +9,7 @@ import torch
 from configs.seeds import derive
 from data.text.tokenizer import load_tokenizer
 from model.generate import Sampling, generate
-from train.objectives.causal_lm import CausalLM
+from train.objectives.causal_lm import CausalLM, longest_of
 from train.probes.options import SampleProbeOptions
 from train.probes.probe import Figures, ProbeContext
 
@@ -36,7 +36,7 @@ class SampleProbe:
                 objective.logits,
                 torch.tensor(prompt or [end], device=device),
                 num_tokens=options.num_tokens,
-                max_length=context.recipe.model.max_length,
+                max_length=longest_of(context.recipe.model),
                 sampling=Sampling(options.temperature, top_p=options.top_p),
                 generator=torch.Generator().manual_seed(derive(context.recipe.seed, "sample", step)),
                 stop_token=end,

@@ -1,4 +1,4 @@
-"""Positions: where a token stands in its document, and rotary embedding of queries and keys."""
+"""Rotary embedding of queries and keys, and positions within documents."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ def positions_of(segments_BT: Tensor) -> Tensor:
     return index_T - first_BT
 
 
-def rotary_angles(positions_BT: Tensor, head_width: int, base: float) -> tuple[Tensor, Tensor]:
+def rotary_angles(positions: Tensor, head_width: int, base: float) -> tuple[Tensor, Tensor]:
     """Cosine and sine [B, 1, T, K] of the rotary angles (Su et al. 2021, eq. 15), in float32.
 
-    Frequencies are laid out in two halves (K/2 pairs of dimensions i and i + K/2), as Llama's are.
+    Frequencies are laid out in two halves (K/2 pairs of dimensions i and i + K/2), as Llama's are. On a grid the
+    pairs are dealt out to the axes, one contiguous share each (Heo et al. 2024, axial).
+
+    Args:
+        positions: [B, T], or [B, T, axes].
+        head_width: K, a multiple of two per axis.
+        base: base of the frequencies.
     """
-    exponents = torch.arange(0, head_width, 2, device=positions_BT.device, dtype=torch.float32) / head_width
-    angles = positions_BT[:, None, :, None].float() * (1.0 / base**exponents)
+    positions_BTA = positions if positions.dim() == 3 else positions[..., None]
+    width = head_width // positions_BTA.shape[-1]
+    exponents = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
+    angles = (positions_BTA[..., None].float() * (1.0 / base**exponents)).flatten(2)[:, None]
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
 

@@ -1,0 +1,31 @@
+"""The module that a description describes: a model, and its head."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from configs.options import construct
+from model.embedders.options import TextOptions
+from model.embedders.text import TextEmbedder
+from model.heads import LMHead
+from model.interop.family import Description
+from model.tokens import Tokens
+
+
+class DescribedModel(nn.Module):
+    """`transformer` and, where there is one, `head`: the names under which weights are imported."""
+
+    def __init__(self, description: Description) -> None:
+        super().__init__()
+        self.description = description
+        self.transformer = cast(nn.Module, construct(description.model))
+        if description.head is not None:
+            assert isinstance(description.model.embedder, TextOptions)
+            self.head = LMHead(description.head, description.model.dim, description.model.embedder.vocab_size)
+
+    def logits(self, hidden: Tokens) -> Tensor:
+        """What the head makes of hidden states."""
+        embedder = cast(TextEmbedder, self.transformer.embedder)
+        return self.head(hidden.x, embedder.tokens)  # type: ignore[no-any-return]

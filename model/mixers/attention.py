@@ -1,0 +1,114 @@
+"""Multi-head softmax attention (Vaswani et al. 2017) with grouped key-value heads."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.backends.reference import Reference
+from model.mixers.mixer import Mixer, MixerContext, State
+from model.mixers.options import AttentionOptions
+from model.options import BlockOptions
+from model.positions.rotary import rotate
+from model.visibility import Visibility, Window, dense_mask
+
+
+class Attention(Mixer):
+    """Attention of tokens to each other, or to a memory."""
+
+    takes_backend = True
+
+    def __init__(self, options: AttentionOptions, block: BlockOptions, *, causal: bool = True) -> None:
+        super().__init__()
+        self.options = options
+        self._causal = causal
+        width = options.head_width(block.dim)
+        bias = block.bias if options.bias is None else options.bias
+        key_bias = bias if options.key_bias is None else options.key_bias
+        output_bias = bias if options.output_bias is None else options.output_bias
+        self.query = nn.Linear(block.dim, options.num_heads * width, bias=bias)
+        self.key = nn.Linear(block.dim, options.kv_heads * width, bias=key_bias)
+        self.value = nn.Linear(block.dim, options.kv_heads * width, bias=bias)
+        self.output = nn.Linear(options.num_heads * width, block.dim, bias=output_bias)
+        if options.qk_norm == "rms":
+            self.query_norm = nn.RMSNorm(width, eps=block.norm_eps)
+            self.key_norm = nn.RMSNorm(width, eps=block.norm_eps)
+        self.head_width = width
+        self._scale = options.scale or 1 / math.sqrt(width)
+
+    def rule(self, base: Visibility) -> Visibility:
+        window = self.options.window
+        return base if window is None else base & Window(window, 0 if self._causal else window)
+
+    def asks(self) -> dict[str, Any]:
+        dropout = self.options.dropout if self.training else 0.0
+        return {"head_width": self.head_width, "softcap": self.options.softcap, "dropout": dropout}
+
+    def forward(self, x_BTD: Tensor, context: MixerContext, memory_BSD: Tensor | None = None) -> Tensor:
+        """Attend as `context` allows: to each other, or to a memory."""
+        k_BGSK, v_BGSK = self.keys_values(x_BTD if memory_BSD is None else memory_BSD, context)
+        return self._attend(self._queries(x_BTD, context), k_BGSK, v_BGSK, context)
+
+    def empty_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> State:
+        empty = torch.empty(batch, self.options.kv_heads, 0, self.head_width, device=device, dtype=dtype)
+        return empty, empty
+
+    def step(self, x_BTD: Tensor, context: MixerContext, state: State) -> tuple[Tensor, State]:
+        new = self.keys_values(x_BTD, context)
+        k_BGSK, v_BGSK = (torch.cat((old, more), dim=2) for old, more in zip(state, new, strict=True))
+        return self._attend(self._queries(x_BTD, context), k_BGSK, v_BGSK, context), (k_BGSK, v_BGSK)
+
+    def recall(self, x_BTD: Tensor, context: MixerContext, memory: State) -> Tensor:
+        """Attend to the keys and values of a memory, computed before."""
+        k_BGSK, v_BGSK = memory
+        return self._attend(self._queries(x_BTD, context), k_BGSK, v_BGSK, context)
+
+    def materialize(self, x_BTD: Tensor, context: MixerContext) -> Tensor:
+        keys, _ = self.keys_values(x_BTD, context)
+        request = context.visible.request
+        return Reference().weights(
+            self._queries(x_BTD, context),
+            keys,
+            dense_mask(request.rule, request.query, request.key),
+            scale=self._scale,
+            bias=context.bias,
+            softcap=self.options.softcap,
+        )
+
+    def keys_values(self, x_BSD: Tensor, context: MixerContext) -> tuple[Tensor, Tensor]:
+        """Keys and values [B, G, S, K]: what a state holds."""
+        k_BGSK = _split(self.key(x_BSD), self.options.kv_heads)
+        if self.options.qk_norm == "rms":
+            k_BGSK = self.key_norm(k_BGSK)
+        if context.angles is not None:
+            k_BGSK = rotate(k_BGSK, context.angles)
+        return k_BGSK, _split(self.value(x_BSD), self.options.kv_heads)
+
+    def _queries(self, x_BTD: Tensor, context: MixerContext) -> Tensor:
+        q_BHTK = _split(self.query(x_BTD), self.options.num_heads)
+        if self.options.qk_norm == "rms":
+            q_BHTK = self.query_norm(q_BHTK)
+        return q_BHTK if context.angles is None else rotate(q_BHTK, context.angles)
+
+    def _attend(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, context: MixerContext) -> Tensor:
+        backend = context.visible.backend
+        assert backend is not None
+        mixed_BHTK = backend.attend(
+            q_BHTK,
+            k_BGSK,
+            v_BGSK,
+            context.visible.prepared,
+            scale=self._scale,
+            bias=context.bias,
+            softcap=self.options.softcap,
+            dropout=self.options.dropout if self.training else 0.0,
+        )
+        return self.output(mixed_BHTK.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+def _split(x: Tensor, num_heads: int) -> Tensor:
+    """[B, T, heads * K] -> [B, heads, T, K]."""
+    return x.view(*x.shape[:-1], num_heads, -1).transpose(1, 2)

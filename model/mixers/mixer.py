@@ -1,0 +1,83 @@
+"""The interface of mixers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from model.backends.backend import Backend, Request, choose
+from model.visibility import Places, Visibility
+
+
+@dataclass(frozen=True)
+class Visible:
+    """A rule at the places of one forward pass, prepared for a backend; shared by all layers with this rule."""
+
+    request: Request
+    backend: Backend | None
+    prepared: Any = None
+
+
+@dataclass(frozen=True)
+class MixerContext:
+    """What a mixer knows of the tokens besides their vectors."""
+
+    visible: Visible
+    "Who sees whom."
+    angles: tuple[Tensor, Tensor] | None = None
+    "Rotary cosine and sine of the tokens [B or 1, 1, T, K]."
+    bias: Tensor | None = None
+    "Added to attention scores [1 or B, H, T, S]."
+
+
+State = tuple[Tensor, ...]
+"What a mixer remembers of the tokens before: tensors whose first dimension is the batch. Never changed in place."
+
+
+class Mixer(nn.Module, ABC):
+    """Tokens exchange information. Built from its options, and those of its block."""
+
+    takes_backend: ClassVar[bool] = False
+    "Whether an attention backend computes it; else `context.visible` holds only the rule and the places."
+    head_width: int = 0
+    "K, where queries and keys are rotated; 0 where nothing is."
+
+    def asks(self) -> dict[str, Any]:
+        """What its backend must be able to do: fields of `Request`."""
+        return {}
+
+    def rule(self, base: Visibility) -> Visibility:
+        """Who sees whom here, given the model's rule."""
+        return base
+
+    @abstractmethod
+    def forward(self, x_BTD: Tensor, context: MixerContext) -> Tensor:
+        """Mix whole rows."""
+
+    @abstractmethod
+    def empty_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> State:
+        """The state before the first token."""
+
+    @abstractmethod
+    def step(self, x_BTD: Tensor, context: MixerContext, state: State) -> tuple[Tensor, State]:
+        """Mix further tokens, one or many, with those in `state`; `context` sees keys of both, old ones first.
+
+        Equals `forward` on the whole rows, at the new places.
+        """
+
+    @abstractmethod
+    def materialize(self, x_BTD: Tensor, context: MixerContext) -> Tensor:
+        """The explicit mixing matrix [B, H, T, T]: what each token takes from each."""
+
+
+def visible(name: str | None, rule: Visibility, query: Places, key: Places, x: Tensor, **more: Any) -> Visible:
+    """The rule at these places, prepared for the backend `name` (None: for none)."""
+    request = Request(rule, query, key, x.device, x.dtype, needs_grad=torch.is_grad_enabled(), **more)
+    if name is None:
+        return Visible(request, None)
+    backend = choose(name, request)
+    return Visible(request, backend, backend.prepare(request))

@@ -1,0 +1,9 @@
+"""Where tokens stand: embeddings of positions, rotation of queries and keys, biases on scores.
+
+model.positions.options    options of all of them, free of torch
+model.positions.absolute   added to the stream before the first block
+model.positions.rotary     rotation of queries and keys
+model.positions.biases     added to attention scores
+"""
+
+__all__ = ["absolute", "biases", "options", "rotary"]

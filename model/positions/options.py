@@ -1,0 +1,74 @@
+"""Options of positions. Free of torch.
+
+Absolute positions are added to the stream before the first block; the others act inside the mixers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from configs.options import Kind, Part
+
+
+class NoPositions(Part):
+    """None."""
+
+    kind: Literal["none"] = "none"
+
+
+class LearnedPositions(Part):
+    """A vector for every place, added to the stream. On a grid of another size they are interpolated."""
+
+    kind: Literal["learned"] = "learned"
+    offset: int = Field(default=0, ge=0)
+    "Unused rows at the start of the table (RoBERTa and BART have 2)."
+
+    builds: ClassVar[str] = "model.positions.absolute:LearnedPositions"
+
+
+class SinusoidalPositions(Part):
+    """Fixed sines and cosines, added to the stream (Vaswani et al. 2017, section 3.5)."""
+
+    kind: Literal["sinusoidal"] = "sinusoidal"
+    layout: Literal["halves", "interleaved"] = "halves"
+    "All sines, then all cosines; or in turn, as in the paper."
+    base: float = Field(default=10000.0, gt=0)
+    "Base of the frequencies."
+
+    builds: ClassVar[str] = "model.positions.absolute:SinusoidalPositions"
+
+
+class RotaryPositions(Part):
+    """Rotation of queries and keys (Su et al. 2021). On a grid, every axis has its share of the head width."""
+
+    kind: Literal["rotary"] = "rotary"
+    base: float = Field(default=10000.0, gt=0)
+    "Base of the frequencies."
+
+
+class AlibiPositions(Part):
+    """A penalty on scores, linear in the distance, with a slope for every head (Press et al. 2022)."""
+
+    kind: Literal["alibi"] = "alibi"
+
+    builds: ClassVar[str] = "model.positions.biases:AlibiBias"
+
+
+class RelativePositions(Part):
+    """A learned bias on scores for every head and bucket of distances, shared by all layers (Raffel et al. 2020)."""
+
+    kind: Literal["relative"] = "relative"
+    num_buckets: int = Field(default=32, gt=1)
+    "Buckets: half of them for one place each, the others logarithmic."
+    max_distance: int = Field(default=128, gt=1)
+    "Distances from here on share the last bucket."
+
+    builds: ClassVar[str] = "model.positions.biases:RelativeBias"
+
+
+AnyPositions = Annotated[
+    NoPositions | LearnedPositions | SinusoidalPositions | RotaryPositions | AlibiPositions | RelativePositions,
+    Kind(),
+]
