@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from configs.errors import ConfigError
@@ -106,6 +107,13 @@ class Kind:
             return choices[kind].model_validate({**value, "kind": kind})
 
         return core_schema.no_info_wrap_validator_function(choose, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        # Editors know the short form too: `positions: rotary`.
+        described = dict(handler(schema))
+        choices = described.pop("anyOf", None) or [{"$ref": described.pop("$ref")}]
+        names = [re.sub(r".*/", "", choice["$ref"]) for choice in choices]
+        return {**described, "anyOf": [*choices, {"type": "string", "title": f"A kind: short for {', '.join(names)}"}]}
 
 
 def validate(options_class: type[Options], tree: Mapping[str, Any], where: str) -> Options:

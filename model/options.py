@@ -89,11 +89,17 @@ class LayerGroup(Options):
     positions: dict[str, Any] | None = None
     "Keys of `positions`."
     cross: bool | None = None
+    "As the model's."
     feed_forward: FeedForwardKind | None = None
+    "As the model's."
     hidden_dim: int | None = Field(default=None, gt=0)
+    "As the model's."
     norm_place: Literal["pre", "post", "sandwich"] | None = None
+    "As the model's."
     mixer_norm: bool | None = None
+    "As the model's."
     parallel: bool | None = None
+    "As the model's."
 
     def applied_to(self, block: dict[str, Any]) -> dict[str, Any]:
         """The keys of a block of this group."""

@@ -157,12 +157,16 @@ def test_a_kind_of_any_other_type_is_unknown(kind: object) -> None:
     assert line.startswith(f"more.first: unknown kind '{kind}'; ")
 
 
-@pytest.mark.parametrize("value", [5, "round", ["round"], [{"kind": "round"}]])
+@pytest.mark.parametrize("value", [5, ["round"], [{"kind": "round"}]])
 def test_a_part_is_a_mapping_and_the_value_found_is_quoted_as_it_is(value: object) -> None:
     # Nested, because each level hands the message on.
     assert problems({"more": {"first": value}}) == [
-        f"more.first: expected a mapping with the key 'kind', found {value!r}"
+        f"more.first: expected a kind or a mapping with the key 'kind', found {value!r}"
     ]
+
+
+def test_a_name_is_short_for_a_mapping_with_that_kind() -> None:
+    assert problems({"more": {"first": "ruond"}}) == problems({"more": {"first": {"kind": "ruond"}}})
 
 
 def test_nearest_prefers_a_suggestion_to_the_list() -> None:

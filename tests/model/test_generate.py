@@ -24,7 +24,7 @@ def write(logits_of: Callable[[Tensor], Tensor], sampling: Sampling, *, seed: in
 @pytest.fixture(scope="module")
 def logits_of(model_of: ModelOf) -> Callable[[Tensor], Tensor]:
     model = model_of().eval()
-    return lambda tokens_BT: model.embedding(model(tokens_BT), as_head=True)
+    return lambda tokens_BT: model.embedder.tokens(model(tokens_BT).x, as_head=True)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_no_gradient_is_recorded(model_of: ModelOf) -> None:
     grads: list[bool] = []
 
     def logits_of(tokens_BT: Tensor) -> Tensor:
-        logits = model.embedding(model(tokens_BT), as_head=True)
+        logits = model.embedder.tokens(model(tokens_BT).x, as_head=True)
         grads.append(logits.requires_grad)
         return logits
 

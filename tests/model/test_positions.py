@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.positions import positions_of, rotary_angles, rotate
+from model.positions.rotary import positions_of, rotary_angles, rotate
 
 ROWS = st.integers(1, 12).flatmap(
     lambda length: st.lists(st.lists(st.integers(0, 3), min_size=length, max_size=length), min_size=1, max_size=3)

@@ -32,9 +32,9 @@ def _bytes_of(folder: Path) -> dict[str, str]:
         ("batch.micro=3", ["batch.micro=3", "would fit"]),
         ("data.train.shards=nowhere/*.tar", ["nowhere/*.tar", "polytrain pack"]),
         ("data.tokenizer=nowhere.json", ["nowhere.json", "data.tokenizer"]),
-        ("model.vocab_size=100", ["model.vocab_size"]),
+        ("model.embedder.vocab_size=100", ["model.embedder.vocab_size"]),
         ("run=/proc/nowhere", ["run=/proc/nowhere", "cannot be written"]),
-        ("data.train.length=100000000", ["data.train.length", "model.max_length"]),
+        ("data.train.length=100000000", ["data.train.length", "model.embedder.max_length"]),
     ],
 )
 def test_wrong_values_are_named_with_exit_code_2(override: str, expected: list[str], trainer: Trainer) -> None:

@@ -38,7 +38,7 @@ def randomised(objective: CausalLM) -> CausalLM:
 def slow_sum(objective: CausalLM, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
     """The loss one document and one target at a time, and the number of targets."""
     loss, targets = torch.zeros((), dtype=torch.float64), 0
-    head = objective.transformer.embedding if objective.head is None else objective.head
+    head = objective.transformer.embedder.tokens if objective.head.options.tied else objective.head.output
     for tokens_T, segments_T in zip(batch["tokens"], batch["segments"], strict=True):
         tokens_T, segments_T = tokens_T[segments_T >= 0], segments_T[segments_T >= 0]
         if objective.transformer.options.documents == "joined":
@@ -46,7 +46,7 @@ def slow_sum(objective: CausalLM, batch: dict[str, Tensor]) -> tuple[Tensor, int
         for number in segments_T.unique():
             document_T = tokens_T[segments_T == number]
             for place in range(1, len(document_T)):
-                hidden_D = objective.transformer(document_T[None, :place])[0, -1]
+                hidden_D = objective.transformer(document_T[None, :place]).x[0, -1]
                 logits_V = head.weight @ hidden_D
                 loss = loss - (logits_V[document_T[place]] - logits_V.logsumexp(0))
                 targets += 1
@@ -122,12 +122,12 @@ def test_losses_of_micro_batches_add_up(objective_of: ObjectiveOf, batch_of: Bat
 
 def test_a_tied_head_is_the_embedding_and_another_head_is_its_own(objective_of: ObjectiveOf) -> None:
     tied, untied = objective_of(), objective_of(tied_head=False)
-    assert tied.head is None
+    assert not list(tied.head.parameters())
     assert {name for name, _ in untied.named_parameters()} - {name for name, _ in tied.named_parameters()} == {
-        "head.weight"
+        "head.output.weight"
     }
-    hidden = tied.transformer(torch.tensor([[1, 2]]))
-    torch.testing.assert_close(tied.logits(torch.tensor([[1, 2]])), hidden @ tied.transformer.embedding.weight.T)
+    hidden = tied.transformer(torch.tensor([[1, 2]])).x
+    torch.testing.assert_close(tied.logits(torch.tensor([[1, 2]])), hidden @ tied.transformer.embedder.tokens.weight.T)
 
 
 def test_initial_values_are_those_of_the_model(objective_of: ObjectiveOf) -> None:
@@ -149,7 +149,7 @@ def test_options_build_the_objective_they_describe(objective_of: ObjectiveOf) ->
     options = objective_of().transformer.options
     built = build_objective(CausalLMOptions(tied_head=False), options)
     assert isinstance(built, CausalLM)
-    assert built.head is not None
+    assert not built.head.options.tied
 
 
 def test_a_source_without_the_fields_of_the_objective_is_refused() -> None:

@@ -35,7 +35,7 @@ def test_matrices_are_decayed_and_vectors_are_not(objective_of: Callable[..., Ca
 def test_a_tied_weight_is_updated_once(objective_of: Callable[..., CausalLM]) -> None:
     objective = objective_of(tied_head=True)
     members = [item for group in parameter_groups(objective, OPTIONS) for item in group["params"]]
-    assert sum(item is objective.transformer.embedding.weight for item in members) == 1
+    assert sum(item is objective.transformer.embedder.tokens.weight for item in members) == 1
 
 
 def test_frozen_parameters_and_empty_groups_are_left_out() -> None:

@@ -68,7 +68,7 @@ def test_what_may_change_when_a_run_goes_on_does_not(recipe_of: RecipeOf, change
 
 def test_sequences_longer_than_the_model_are_refused(recipe_of: RecipeOf) -> None:
     assert recipe_of(data={"train": {"length": 8}}).data.train.length == 8
-    with pytest.raises(ConfigError, match=r"data.train.length=9 is longer than model.max_length=8; change one"):
+    with pytest.raises(ConfigError, match=r"data.train.length=9 is longer than model.embedder.max_length=8"):
         recipe_of(data={"train": {"length": 9}})
 
 
