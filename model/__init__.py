@@ -18,6 +18,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.block           the residual branches of one block
     model.transformer     embedder -> blocks -> final norm
     model.heads           hidden states -> predictions
+    model.cross_entropy   the loss of a linear output layer, without holding all logits
     model.initialisation  initial weights as a pure function of (seed, name, shape)
     model.generate        sampling from next-token logits
     model.interop         Hugging Face configurations and weight names
@@ -31,6 +32,7 @@ Shape suffixes, everywhere in this room:
 __all__ = [
     "backends",
     "block",
+    "cross_entropy",
     "embedders",
     "feed_forward",
     "generate",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
+from model.cross_entropy import output_layer
 from model.embedders.text import TokenEmbedding
 from model.feed_forward import ACTIVATIONS
 from model.options import LMHeadOptions
@@ -22,12 +26,18 @@ class LMHead(nn.Module):
             if options.transform_norm:
                 self.norm = nn.LayerNorm(width, eps=options.norm_eps, bias=options.transform_bias)
         if not options.tied:
-            self.output = nn.Linear(width, vocab_size, bias=False)
+            self.output = OutputMatrix(width, vocab_size, bias=False)
         if options.bias:
-            self.bias = Bias(vocab_size)
+            self.bias = OutputBias(vocab_size)
 
-    def forward(self, x_BTD: Tensor, embedding: TokenEmbedding) -> Tensor:
-        """The logits; `embedding` is the output matrix of a tied head."""
+    def forward(self, x_BTD: Tensor, embedding: TokenEmbedding, targets_BT: Tensor | None = None) -> Tensor:
+        """The logits; with targets (`IGNORED` where there is none), the sum of their losses in nats.
+
+        Args:
+            x_BTD: hidden states.
+            embedding: the output matrix of a tied head.
+            targets_BT: token ids.
+        """
         options = self.options
         if options.transform is not None:
             x_BTD = ACTIVATIONS[options.transform](self.dense(x_BTD))
@@ -35,17 +45,27 @@ class LMHead(nn.Module):
                 x_BTD = self.norm(x_BTD)
         if options.scale != 1.0:
             x_BTD = x_BTD * options.scale
-        logits_BTV = embedding(x_BTD, as_head=True) if options.tied else self.output(x_BTD)
-        return self.bias(logits_BTV) if options.bias else logits_BTV  # type: ignore[no-any-return]
+        matrix = partial(embedding, as_head=True) if options.tied else self.output
+        if options.bias:
+            return self.bias(lambda bias_V: matrix(x_BTD, bias_V=bias_V, targets=targets_BT))  # type: ignore[no-any-return]
+        return matrix(x_BTD, targets=targets_BT)  # type: ignore[no-any-return]
 
 
-class Bias(nn.Module):
-    """Adds a learned vector to the last dimension."""
+class OutputMatrix(nn.Linear):
+    """The matrix of a head that is not tied."""
+
+    def forward(self, x: Tensor, *, bias_V: Tensor | None = None, targets: Tensor | None = None) -> Tensor:
+        """Logits [..., V] of hidden states [..., D]; with targets, the sum of their losses."""
+        return output_layer(x, self.weight, bias_V, targets)
+
+
+class OutputBias(nn.Module):
+    """A number for every entry of the vocabulary, given to what adds it: so sharded engines gather both."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Add it."""
-        return x + self.bias
+    def forward(self, layer: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `layer` makes of the bias."""
+        return layer(self.bias)

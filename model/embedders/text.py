@@ -6,8 +6,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
+from model.cross_entropy import output_layer
 from model.embedders.options import TextOptions
 from model.positions.rotary import positions_of
 from model.tokens import Tokens
@@ -19,9 +19,11 @@ class TokenEmbedding(nn.Embedding):
     Going through the module, not through its weight, lets sharded engines gather the weight.
     """
 
-    def forward(self, x: Tensor, *, as_head: bool = False) -> Tensor:
-        """Ids [B, T] -> [B, T, D]; with `as_head`, hidden states [B, T, D] -> logits [B, T, V]."""
-        return linear(x, self.weight) if as_head else super().forward(x)
+    def forward(
+        self, x: Tensor, *, as_head: bool = False, bias_V: Tensor | None = None, targets: Tensor | None = None
+    ) -> Tensor:
+        """Ids [B, T] -> [B, T, D]; with `as_head`, hidden states [B, T, D] -> logits, or the loss (`output_layer`)."""
+        return output_layer(x, self.weight, bias_V, targets) if as_head else super().forward(x)
 
 
 class TextEmbedder(nn.Module):

@@ -6,19 +6,17 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from configs.errors import ConfigError, TrainingError
 from configs.options import construct
 from data.loader import Batch
+from model.cross_entropy import IGNORED
 from model.embedders.options import TextOptions
 from model.heads import LMHead
 from model.options import LMHeadOptions, TransformerOptions
 from model.transformer import Transformer
 from train.objectives.objective import Objective
 from train.objectives.options import CausalLMOptions
-
-_IGNORED = -100
 
 
 class CausalLM(Objective):
@@ -48,12 +46,9 @@ class CausalLM(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         tokens, segments = batch["tokens"], batch["segments"]
-        targets_BT = torch.where(self._is_target(segments), tokens[:, 1:], _IGNORED)
-        logits_BTV = self.logits(tokens[:, :-1], segments[:, :-1])
-        loss = cross_entropy(
-            logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=_IGNORED, reduction="sum"
-        )
-        return {"loss": loss}
+        targets_BT = torch.where(self._is_target(segments), tokens[:, 1:], IGNORED)
+        hidden_BTD = self.transformer(tokens[:, :-1], segments[:, :-1]).x
+        return {"loss": self.head(hidden_BTD, self.transformer.embedder.tokens, targets_BT)}
 
     def _is_target(self, segments: Tensor) -> Tensor:
         """Whether each token but the first is predicted: bool [B, T]."""
