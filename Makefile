@@ -1,4 +1,4 @@
-# make train    pretrain a small GPT on the standard library's source: environment, shards, training
+# make train    (or make text) pretrain a small GPT on the standard library's source: environment, shards, training
 # make test     lint, types and every test this machine can run
 # make quick    the tests that take no real processes (90 s)
 # make soak     what takes longer
@@ -16,7 +16,7 @@ NPROC ?= 2
 # Threads of one rank; torchrun would say 1, loudly.
 export OMP_NUM_THREADS ?= $(shell n=$$(( $$(nproc) / $(NPROC) )); echo $$(( n > 0 ? n : 1 )))
 
-.PHONY: train test quick soak lint types format install clean
+.PHONY: train text test quick soak lint types format install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,8 @@ help:
 train: $(INSTALLED) $(CORPUS)
 	$(BIN)/torchrun --standalone --nproc-per-node $(NPROC) -m train configs/quickstart.yaml \
 		$(if $(STEPS),train.steps=$(STEPS)) $(ARGS)
+
+text: train
 
 $(CORPUS): | $(INSTALLED)
 	$(BIN)/polytrain pack text stdlib shards/quickstart --vocab-size 4096 --shard-mb 2

@@ -14,6 +14,8 @@ bpe and unigram write spaces as U+2581, and read that character back as a space.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -80,3 +82,27 @@ def load_tokenizer(path: str | Path, *, end_of_text: str = END_OF_TEXT) -> Token
             + (f"; its special tokens are {' '.join(special)}." if special else ".")
         )
     return tokenizer
+
+
+def bytes_of_tokens(tokenizer: Tokenizer) -> list[int]:
+    """How many bytes of text each entry of the vocabulary stands for; special tokens stand for none.
+
+    Exact for tokenizers of bytes. Where a tokenizer is not lossless, these are the bytes that it would write.
+    """
+    special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    decoder = json.loads(tokenizer.to_str())["decoder"] or {}
+    kinds = {part["type"] for part in decoder.get("decoders", [decoder]) if part}
+    counts = []
+    for number in range(tokenizer.get_vocab_size()):
+        token = tokenizer.id_to_token(number)
+        if number in special or token is None:
+            counts.append(0)
+        elif "ByteLevel" in kinds:
+            counts.append(len(token))  # one character for every byte
+        elif re.fullmatch("<0x[0-9A-F]{2}>", token):
+            counts.append(1)
+        else:
+            # Between two others, where leading spaces count.
+            whole, without = (tokenizer.decode(ids) for ids in ([number, number, number], [number, number]))
+            counts.append(len(whole.encode()) - len(without.encode()))
+    return counts

@@ -46,9 +46,12 @@ class CausalLM(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         tokens, segments = batch["tokens"], batch["segments"]
-        targets_BT = torch.where(self._is_target(segments), tokens[:, 1:], IGNORED)
         hidden_BTD = self.transformer(tokens[:, :-1], segments[:, :-1]).x
-        return {"loss": self.head(hidden_BTD, self.transformer.embedder.tokens, targets_BT)}
+        return {"loss": self.head(hidden_BTD, self.transformer.embedder.tokens, self.targets(batch))}
+
+    def targets(self, batch: Batch) -> Tensor:
+        """The token that each but the last predicts [B, T]; IGNORED where there is none."""
+        return torch.where(self._is_target(batch["segments"]), batch["tokens"][:, 1:], IGNORED)
 
     def _is_target(self, segments: Tensor) -> Tensor:
         """Whether each token but the first is predicted: bool [B, T]."""

@@ -46,6 +46,21 @@ class LossProbeOptions(ProbeOptions):
             raise ValueError(f"probes.{name} measures on data.validation, which the recipe does not have; add it")
 
 
+class BitsPerByteProbeOptions(LossProbeOptions):
+    """Bits of held-out text per byte, which compares across tokenizers, beside those of a unigram coder."""
+
+    kind: Literal["bits_per_byte"] = "bits_per_byte"  # type: ignore[assignment]
+    unigram_rows: int = Field(default=4096, gt=0)
+    "Training samples in which the unigram coder counts tokens."
+
+    builds: ClassVar[str] = "train.probes.bits_per_byte:BitsPerByteProbe"
+
+    def require(self, data: DataOptions, name: str) -> None:
+        super().require(data, name)
+        if data.tokenizer is None:
+            raise ValueError(f"probes.{name} counts bytes and needs data.tokenizer; add it")
+
+
 class SampleProbeOptions(ProbeOptions):
     """Text that the model writes."""
 
@@ -66,4 +81,4 @@ class SampleProbeOptions(ProbeOptions):
             raise ValueError(f"probes.{name} writes text and needs data.tokenizer; add it")
 
 
-AnyProbe = Annotated[LossProbeOptions | SampleProbeOptions, Kind()]
+AnyProbe = Annotated[LossProbeOptions | BitsPerByteProbeOptions | SampleProbeOptions, Kind()]

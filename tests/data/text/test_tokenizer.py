@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import DataError
-from data.text.tokenizer import END_OF_TEXT, load_tokenizer, train_tokenizer
+from data.text.tokenizer import END_OF_TEXT, TokenizerKind, bytes_of_tokens, load_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -85,3 +86,28 @@ def test_a_tokenizer_of_others_ends_documents_with_the_token_that_is_named(tmp_p
     assert load_tokenizer(path, end_of_text="</s>").token_to_id("</s>") == 1
     with pytest.raises(DataError, match="Name the one that does; its special tokens are <s> </s>"):
         load_tokenizer(path)
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "bytes", "bpe", "unigram"])
+@settings(deadline=None, max_examples=40)
+@given(text=st.text(st.characters(blacklist_characters="\u2581", blacklist_categories=("Cs",)), min_size=1))
+def test_bytes_of_tokens_add_up_to_the_text(kind: TokenizerKind, text: str) -> None:
+    tokenizer = trained(kind)
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    written = sum(bytes_of_tokens_of(kind)[number] for number in ids)
+    # Two kinds put one space before every text.
+    assert written - len(text.encode()) in ((0,) if kind in ("byte_bpe", "bytes") else (0, 1))
+
+
+def test_special_tokens_stand_for_no_bytes(tokenizer: Tokenizer) -> None:
+    assert bytes_of_tokens(tokenizer)[tokenizer.token_to_id(END_OF_TEXT)] == 0
+
+
+@functools.cache
+def trained(kind: TokenizerKind) -> Tokenizer:
+    return train_tokenizer(TEXTS, vocab_size=300, kind=kind)
+
+
+@functools.cache
+def bytes_of_tokens_of(kind: TokenizerKind) -> list[int]:
+    return bytes_of_tokens(trained(kind))
