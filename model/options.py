@@ -155,6 +155,8 @@ class TransformerOptions(BlockOptions, Part):
                 raise ValueError(
                     f"rotary positions need a head width that is a multiple of {2 * axes}, found {width(self.dim)}"
                 )
+            if block.cross and block.mixer.kind != "attention":
+                raise ValueError(f"cross: attends with the heads of an attention mixer, found mixer {block.mixer.kind}")
             if block.positions.kind not in ("rotary", "none", kind):
                 raise ValueError(f"plan: positions of a block are rotary or none, found {block.positions.kind}")
         return self

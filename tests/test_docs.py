@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 import yaml
 
-from configs.options import validate
+from configs.options import Part, validate
 from data.packing.kinds import AnyPack
 from data.sources import AnySource, DataOptions
 from launch.cli import main
+from model.options import TransformerOptions
 from train.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +56,19 @@ def _code_of(markdown: str) -> str:
 )
 def test_every_recipe_of_the_data_page_is_valid(block: str) -> None:
     validate(DataOptions, yaml.safe_load(block)["data"], "docs/data.md")
+
+
+@pytest.mark.parametrize(
+    "block", re.findall(r"```yaml\n(model:\n.*?)```", (ROOT / "docs/model.md").read_text(), re.DOTALL)
+)
+def test_every_model_of_the_model_page_is_one(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "my_package.means", SimpleNamespace(CausalMean=_AnyMixer))
+    validate(TransformerOptions, yaml.safe_load(block)["model"], "docs/model.md")
+
+
+class _AnyMixer:
+    class Options(Part):
+        pass
 
 
 def test_every_kind_of_source_and_corpus_is_on_the_data_page() -> None:
