@@ -27,7 +27,7 @@ from data.batches import BatchPlan
 from data.order import Order, OrderedSource, SampleOrder
 from data.order_options import OrderOptions
 from data.permutation import mix64
-from data.processes import leave_interrupts_to_parent, lose_parent_quietly
+from data.processes import leave_signals_to_parent, lose_parent_quietly
 from data.reading import BadSample, Reader, Row
 from data.sample import Sample, Source
 
@@ -243,7 +243,7 @@ class _Rows(Dataset[_MicroBatch]):
 
 def _start_worker(_number: int) -> None:
     """Runs once in each loader process."""
-    leave_interrupts_to_parent()
+    leave_signals_to_parent()
     lose_parent_quietly()
     _keep_freed_memory()
 

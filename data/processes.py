@@ -28,6 +28,12 @@ def leave_interrupts_to_parent() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def leave_signals_to_parent() -> None:
+    """Schedulers signal every process of a job. The parent finishes what it does first, and needs this one for that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def lose_parent_quietly() -> None:
     """Say nothing of a connection that broke because the parent process was killed.
 

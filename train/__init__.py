@@ -13,6 +13,7 @@ Does not belong here: reading data files, layers, command-line presentation beyo
     train.command      the command line above; the boundary where errors become messages
     train.run          the assembly of one run, from a recipe to its end
     train.loop         the loop
+    train.interruption signals and time limits: finish the step, save, leave
     train.world        ranks: process environment, process groups, small host-side reductions
     train.engines      where parameters live and how a step is taken
     train.objectives   what is learned
@@ -39,6 +40,7 @@ __all__ = [
     "epochs",
     "export",
     "inference",
+    "interruption",
     "loop",
     "metrics",
     "objectives",

@@ -5,7 +5,7 @@
     polytrain train configs/quickstart.yaml
 
 are the same command. Exit codes: 0 done, 1 a defect of ours, 2 something for the user to change
-(one message on stderr), 130 interrupted.
+(one message on stderr), 75 stopped where it was asked to and saved (try again), 130 interrupted before training.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from configs.errors import ConfigError, UserError
+from train.interruption import EXIT_TRY_AGAIN, Interrupted
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -77,6 +78,10 @@ def guarded(action: Callable[[], None], *, debug: bool) -> int:
             # A launcher ends all ranks as soon as one has failed: whoever left first would silence rank 0.
             time.sleep(_SECONDS_FOR_RANK_0)
         return EXIT_USER_ERROR
+    except Interrupted as stopped:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"polytrain: {stopped}", file=sys.stderr, flush=True)
+        return EXIT_TRY_AGAIN
     except KeyboardInterrupt:
         what = "what is complete: the newest checkpoint, whole shards"
         print(f"polytrain: interrupted; the same command goes on from {what}.", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import psutil
@@ -15,9 +15,10 @@ from data.loader import StepBatch, TrainLoader
 from train.bad_samples import BadSampleLog
 from train.checkpoint import Position
 from train.engines.engine import Engine
+from train.interruption import Interrupted, Interruption
 from train.metrics import MetricsLog
 from train.probes.options import AnyProbe
-from train.probes.probe import Probe
+from train.probes.probe import Probe, ProbeGivenUp
 from train.recipe import Recipe
 from train.world import World
 
@@ -33,20 +34,27 @@ class Loop:
     probes: dict[str, tuple[AnyProbe, Probe]]
     save: Callable[[Position], None]
     bad_samples: BadSampleLog
+    interruption: Interruption
     log: MetricsLog | None
     "On rank 0."
 
     def run(self, position: Position) -> Position:
-        """Train from `position` to the last step of the recipe."""
+        """Train from `position` to the last step of the recipe.
+
+        Raises:
+            Interrupted: when any rank was asked to stop; the step reached is saved.
+        """
         recipe, last = self.recipe, self.recipe.train.steps
-        if position.step == 0:
-            self._measure(0)
+        # What an interruption left out; of a fresh run, what is measured before the first step.
+        if not self._measure(position.step, leave_out=self._measured_at(position.step)):
+            raise Interrupted(self.interruption.reason, position.step)
         window = _Window()
         for step in range(position.step + 1, last + 1):
             lr = recipe.optimizer.lr * recipe.optimizer.schedule.scale(step - 1, last)
             batch = window.timed(self._next_batch)
             self.bad_samples.add(step, batch.bad)
-            targets, digest, num_bad = self.world.sum([self._count_targets(batch), batch.digest, len(batch.bad)])
+            counts = [self._count_targets(batch), batch.digest, len(batch.bad), int(self.interruption.is_asked)]
+            targets, digest, num_bad, num_asked = self.world.sum(counts)
             if targets == 0:
                 raise TrainingError(f"step {step}: the global batch has nothing to predict; look at data.train.")
             # Dropout and the like draw from torch's generator: its state is a function of the step, not of the past.
@@ -66,9 +74,11 @@ class Loop:
                 if step % recipe.log.every == 0 or step == last:
                     self._log(position, loss, lr, norm, digest, window)
                     window = _Window()
-            self._measure(step)
-            if is_saved:
+            is_asked = num_asked > 0 or not self._measure(step)
+            if is_saved or is_asked:
                 self.save(position)
+                if is_asked or self.world.any(self.interruption.is_asked):
+                    raise Interrupted(self.interruption.reason, step)
         return position
 
     def _next_batch(self) -> StepBatch:
@@ -102,12 +112,23 @@ class Loop:
             }
         )
 
-    def _measure(self, step: int) -> None:
+    def _measure(self, step: int, *, leave_out: Collection[str] = ()) -> bool:
+        """Run the probes that are due; False when one was given up because an end was asked for."""
         for name, (options, probe) in self.probes.items():
-            if options.is_due(step, self.recipe.train.steps):
-                figures = probe.measure(step)
+            if options.is_due(step, self.recipe.train.steps) and name not in leave_out:
+                try:
+                    figures = probe.measure(step)
+                except ProbeGivenUp:
+                    return False
                 if self.log is not None:
                     self.log.probe(name, step, figures)
+        return True
+
+    def _measured_at(self, step: int) -> set[str]:
+        """Probes whose figures at this step are in the log, which rank 0 knows."""
+        found = self.log.probes_at(step) if self.log is not None else set()
+        flags = self.world.sum([int(name in found) for name in self.probes]) if self.probes else []
+        return {name for name, flag in zip(self.probes, flags, strict=True) if flag}
 
 
 def _require_finite(step: int, loss: float, grad_norm: float) -> None:

@@ -67,6 +67,10 @@ class MetricsLog:
         if numbers:
             self.note(f"step {step}/{self._last}  {name}: {'  '.join(numbers)}")
 
+    def probes_at(self, step: int) -> set[str]:
+        """Names of the probes with a row at this step."""
+        return {row["probe"] for row in read_rows(self._path) if row["step"] == step and "probe" in row}
+
     def note(self, text: str) -> None:
         """Print a line without tearing the progress bar."""
         tqdm.write(text, file=sys.stderr)

@@ -21,6 +21,8 @@ class TrainOptions(Options):
     "Activation checkpointing: keep only the inputs of blocks and recompute the rest backward."
     compile: bool = False
     "torch.compile every block."
+    time_limit_s: float | None = Field(default=None, gt=0)
+    "Save and leave with exit code 75 (try again) after this many seconds of training, before a walltime limit does."
     deterministic: bool = True
     "Use deterministic algorithms, so that a resumed run equals an uninterrupted one on every device."
 

@@ -23,6 +23,7 @@ from train.bad_samples import BadSampleLog
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
 from train.engines.engine import Engine, EngineRequest, build_engine
 from train.epochs import require_epochs
+from train.interruption import Interruption
 from train.loop import Loop
 from train.metrics import MetricsLog, read_rows
 from train.objectives.objective import build_objective, require_fields
@@ -72,12 +73,13 @@ def run(recipe: Recipe, world: World) -> None:
             bad_samples=recipe.data.bad_samples,
         )
         stack.callback(loader.close)
-        context = ProbeContext(recipe, engine, plan.micro_rows, world)
+        interruption = Interruption(recipe.train.time_limit_s)
+        context = ProbeContext(recipe, engine, plan.micro_rows, world, interruption)
         probes = {name: (options, build_probe(options, context)) for name, options in recipe.probes.items()}
         save = functools.partial(_save, checkpoints, engine, recipe, source.fingerprint)
         bad_samples = BadSampleLog(folder.path / "bad_samples", world.rank)
-        with lost_workers_explained():
-            Loop(recipe, world, engine, loader, probes, save, bad_samples, log).run(position)
+        with lost_workers_explained(), interruption:
+            Loop(recipe, world, engine, loader, probes, save, bad_samples, interruption, log).run(position)
     if world.is_main:
         _print_end(recipe, folder)
 

@@ -96,6 +96,10 @@ class World:
         dist.all_reduce(wrapped)
         return [value % 2**64 for value in wrapped.tolist()]
 
+    def any(self, flag: bool) -> bool:
+        """Whether it is set on any rank."""
+        return self.sum([int(flag)])[0] > 0
+
     def sum_float(self, values: Sequence[float]) -> list[float]:
         """Sums over ranks in float64."""
         if self.size == 1:

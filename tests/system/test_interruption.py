@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -58,14 +59,60 @@ def test_losing_a_rank_ends_the_job_and_the_run_goes_on(trainer: Trainer) -> Non
     assert [row["step"] for row in rows if "probe" not in row] == list(range(1, steps + 6))
 
 
-def test_interrupt_leaves_quietly(trainer: Trainer) -> None:
-    process = trainer.start(*_LONG, ranks=0)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_saves_the_step_and_asks_to_be_tried_again(number: signal.Signals, trainer: Trainer) -> None:
+    process = trainer.start(*_LONG, "data.workers=1", "checkpoint.every=1000", ranks=0)
     _wait_for(trainer, 12)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)  # as a scheduler does: to every process of the job
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 75
     assert "Traceback" not in output
-    assert "goes on from what is complete" in output
+    (step,) = re.findall(rf"stopped after step (\d+), which is saved: {number.name} was received", output)
+    assert trainer.rows()[-1]["step"] == int(step)
+    rows = trainer.train(*_LONG, "checkpoint.every=1000", f"train.steps={int(step) + 3}", ranks=0)
+    assert [row["step"] for row in rows if "probe" not in row] == list(range(1, int(step) + 4))
+
+
+def test_an_interrupted_run_equals_one_that_was_not(trainer: Trainer) -> None:
+    common = ["engine.zero=2", "batch.global=8", "batch.micro=2", "checkpoint.every=1000", "probes.validation.every=5"]
+    whole = trainer.train(*common, "train.steps=25", ranks=2, run="whole")
+    launcher = trainer.start(*common, "train.steps=25", ranks=2)
+    _wait_for(trainer, 3)
+    (rank, *_) = [item for item in psutil.Process(launcher.pid).children() if "train" in item.cmdline()]
+    rank.send_signal(signal.SIGUSR1)  # one rank alone: the others agree
+    output, _ = launcher.communicate(timeout=120)
+    assert "exitcode  : 75" in output
+    rows = trainer.train(*common, "train.steps=25", ranks=2)
+    exact = ("step", "probe", "loss", "grad_norm", "targets", "bits_per_byte", "data_digest")
+    assert [{key: row.get(key) for key in exact} for row in rows] == [
+        {key: row.get(key) for key in exact} for row in whole
+    ]
+
+
+def test_a_time_limit_does_the_same(trainer: Trainer) -> None:
+    process = trainer.start(*_LONG, "train.time_limit_s=2", ranks=0)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 75
+    assert "train.time_limit_s is over" in output
+
+
+def test_a_probe_is_given_up_and_taken_again(trainer: Trainer) -> None:
+    # Held-out data a thousand times over: the probe after step 1 would take minutes.
+    slow = ["probes.validation.every=1", "probes.validation.before=false", "batch.micro=1"]
+    source = f"data.validation.shards={trainer.corpus}/train-*.tar"
+    process = trainer.start(*_LONG, *slow, source, "probes.validation.rows=null", ranks=0)
+    deadline = time.monotonic() + 120
+    while not trainer.rows():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    (step,) = map(int, re.findall(r"stopped after step (\d+), which", output))
+    given_up = not any(row.get("probe") == "validation" and row["step"] == step for row in trainer.rows())
+    rows = trainer.train(*_LONG, *slow, f"train.steps={step}", ranks=0)
+    assert [row["step"] for row in rows if row.get("probe") == "validation"].count(step) == 1
+    assert given_up
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])

@@ -47,6 +47,7 @@ class LossProbe:
         )
         try:
             for batch, is_mine, bad in batches:
+                self.context.go_on()
                 for sample in bad:
                     print(f"probe at step {step}: bad sample, its neighbour is taken: {sample.error}", file=sys.stderr)
                 yield batch, is_mine
