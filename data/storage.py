@@ -18,7 +18,7 @@ Range = tuple[int, int]
 "Offset and size, in bytes."
 
 
-class NoSuchFile(SampleError):  # noqa: N818 - reads as what it says
+class NoSuchFile(SampleError):
     """There is nothing under this name."""
 
 
