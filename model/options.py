@@ -142,6 +142,10 @@ class TransformerOptions(BlockOptions, Part):
         kind = self.positions.kind
         if kind == "learned" and self.embedder.num_positions is None:
             raise ValueError("positions: learned needs the number of places; set embedder.max_length")
+        if (kind == "grid_bias" and self.embedder.grid is None) or (
+            kind in ("alibi", "relative") and self.embedder.grid
+        ):
+            raise ValueError(f"positions: {kind} does not go with model.embedder {self.embedder.kind}; choose another")
         axes = len(self.embedder.grid or (0,))
         for block in self.blocks:
             width = getattr(block.mixer, "head_width", None)
