@@ -18,6 +18,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.block           the residual branches of one block
     model.transformer     embedder -> blocks -> final norm
     model.heads           hidden states -> predictions
+    model.pixel_decoder   hidden states of some patches -> pixels of all
     model.initialisation  initial weights as a pure function of (seed, name, shape)
     model.generate        sampling from next-token logits
     model.interop         Hugging Face configurations and weight names
@@ -40,6 +41,7 @@ __all__ = [
     "mixers",
     "norm",
     "options",
+    "pixel_decoder",
     "positions",
     "tokens",
     "transformer",

@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 from model.embedders.text import TokenEmbedding
 from model.feed_forward import ACTIVATIONS
-from model.options import LMHeadOptions
+from model.options import LMHeadOptions, PoolerOptions
+from model.tokens import Tokens
+
+_OF_POOLERS = {"tanh": torch.tanh, "relu": ACTIVATIONS["relu"], "gelu": ACTIVATIONS["gelu"]}
 
 
 class LMHead(nn.Module):
@@ -37,6 +40,27 @@ class LMHead(nn.Module):
             x_BTD = x_BTD * options.scale
         logits_BTV = embedding(x_BTD, as_head=True) if options.tied else self.output(x_BTD)
         return self.bias(logits_BTV) if options.bias else logits_BTV  # type: ignore[no-any-return]
+
+
+class Pooler(nn.Module):
+    """One vector [B, width] for every row of hidden states."""
+
+    def __init__(self, options: PoolerOptions, dim: int) -> None:
+        super().__init__()
+        self.options = options
+        if options.norm:
+            self.norm = nn.LayerNorm(dim, eps=options.norm_eps)
+        if options.activation is not None:
+            self.dense = nn.Linear(dim, options.width or dim)
+
+    def forward(self, hidden: Tokens) -> Tensor:
+        """The vectors."""
+        x_BD = hidden.x[:, 0] if self.options.pool == "first" else hidden.body.mean(1)
+        if self.options.norm:
+            x_BD = self.norm(x_BD)
+        if self.options.activation is None:
+            return x_BD
+        return _OF_POOLERS[self.options.activation](self.dense(x_BD))
 
 
 class Bias(nn.Module):

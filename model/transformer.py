@@ -68,11 +68,12 @@ class Transformer(nn.Module):
             bidirectional = options.visibility != "causal"
             self.score_bias = cast(nn.Module, construct(positions, heads, bidirectional=bidirectional))
         if isinstance(positions, GridBiasPositions):
-            tables = [
-                cast(nn.Module, construct(positions, options.mixer.num_heads, grid=embedder.grid))
-                for _ in range(1 if positions.shared else options.num_layers)
-            ]
-            self.grid_biases = nn.ModuleList(tables)
+            heads = options.mixer.num_heads
+            tables = [cast(nn.Module, construct(positions, heads, grid=embedder.grid)) for _ in options.blocks]
+            if positions.shared:
+                self.grid_bias = tables[0]
+            else:
+                self.grid_biases = nn.ModuleList(tables)
         if options.embedding_norm:
             self.embedding_norm = build_norm(options, width)
         self.dropout = nn.Dropout(options.dropout)
@@ -206,8 +207,10 @@ class Transformer(nn.Module):
         found: list[Tensor | None] = [None]
         if hasattr(self, "score_bias"):
             found = [self.score_bias(tokens.positions, key_positions)]
+        if hasattr(self, "grid_bias"):
+            found = [self.grid_bias(tokens)]
         if hasattr(self, "grid_biases"):
-            found = [table(tokens) for table in self.grid_biases]
+            found = [bias(tokens) for bias in self.grid_biases]
         return found * (len(self.blocks) // len(found))
 
     def _memory_context(self, x: Tensor, query: Places, memory: Places) -> MixerContext:
