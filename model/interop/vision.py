@@ -72,7 +72,7 @@ BLOCKS = block_names("encoder.layer.{layer}", "blocks.{layer}")
 
 def patches(config: Config, **changes: Any) -> PatchesOptions:
     """The embedder that a config.json describes."""
-    sizes = {key: _sides(config[key]) for key in ("image_size", "patch_size")}
+    sizes: dict[str, Any] = {key: _sides(config[key]) for key in ("image_size", "patch_size")}
     return PatchesOptions(channels=config["num_channels"], **sizes, **changes)
 
 

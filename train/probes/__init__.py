@@ -2,8 +2,9 @@
 
 train.probes.options   options of every probe, free of torch
 train.probes.probe     the interface
+train.probes.linear_probe   a linear classifier on frozen features
 train.probes.loss      the objective on held-out samples
 train.probes.sample    text generated from a prompt
 """
 
-__all__ = ["loss", "options", "probe", "sample"]
+__all__ = ["linear_probe", "loss", "options", "probe", "sample"]
