@@ -19,6 +19,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.transformer     embedder -> blocks -> final norm
     model.heads           hidden states -> predictions
     model.cross_entropy   the loss of a linear output layer, without holding all logits
+    model.pixel_decoder   hidden states of some patches -> pixels of all
     model.initialisation  initial weights as a pure function of (seed, name, shape)
     model.generate        sampling from next-token logits
     model.interop         Hugging Face configurations and weight names
@@ -42,6 +43,7 @@ __all__ = [
     "mixers",
     "norm",
     "options",
+    "pixel_decoder",
     "positions",
     "tokens",
     "transformer",

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from model.cross_entropy import output_layer
 from model.embedders.text import TokenEmbedding
 from model.feed_forward import ACTIVATIONS
-from model.options import LMHeadOptions
+from model.options import LMHeadOptions, PoolerOptions
+from model.tokens import Tokens
+
+_OF_POOLERS = {"tanh": torch.tanh, "relu": ACTIVATIONS["relu"], "gelu": ACTIVATIONS["gelu"]}
 
 
 class LMHead(nn.Module):
@@ -69,3 +72,24 @@ class OutputBias(nn.Module):
     def forward(self, layer: Callable[[Tensor], Tensor]) -> Tensor:
         """What `layer` makes of the bias."""
         return layer(self.bias)
+
+
+class Pooler(nn.Module):
+    """One vector [B, width] for every row of hidden states."""
+
+    def __init__(self, options: PoolerOptions, dim: int) -> None:
+        super().__init__()
+        self.options = options
+        if options.norm:
+            self.norm = nn.LayerNorm(dim, eps=options.norm_eps)
+        if options.activation is not None:
+            self.dense = nn.Linear(dim, options.width or dim)
+
+    def forward(self, hidden: Tokens) -> Tensor:
+        """The vectors."""
+        x_BD = hidden.x[:, 0] if self.options.pool == "first" else hidden.body.mean(1)
+        if self.options.norm:
+            x_BD = self.norm(x_BD)
+        if self.options.activation is None:
+            return x_BD
+        return _OF_POOLERS[self.options.activation](self.dense(x_BD))

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from configs.options import Kind, Options, Part
 from model.embedders.options import AnyEmbedder
-from model.mixers.options import AnyMixer
+from model.mixers.options import AnyMixer, AttentionOptions
 from model.positions.options import AnyPositions, RotaryPositions
 
 FeedForwardKind = Literal[
@@ -148,6 +148,10 @@ class TransformerOptions(BlockOptions, Part):
         kind = self.positions.kind
         if kind == "learned" and self.embedder.num_positions is None:
             raise ValueError("positions: learned needs the number of places; set embedder.max_length")
+        if (kind == "grid_bias" and self.embedder.grid is None) or (
+            kind in ("alibi", "relative") and self.embedder.grid
+        ):
+            raise ValueError(f"positions: {kind} does not go with model.embedder {self.embedder.kind}; choose another")
         axes = len(self.embedder.grid or (0,))
         for block in self.blocks:
             width = getattr(block.mixer, "head_width", None)
@@ -245,4 +249,51 @@ class LMHeadOptions(Part):
     "Factor of the hidden states before the output matrix."
 
 
-AnyHead = Annotated[LMHeadOptions, Kind(default="lm")]
+class PoolerOptions(Part):
+    """Hidden states -> one vector for every row."""
+
+    kind: Literal["pooler"] = "pooler"
+    pool: Literal["first", "mean"] = "first"
+    "The first token, or the mean of the tokens behind the prefix."
+    norm: bool = False
+    "A layer norm of it."
+    norm_eps: float = Field(default=1e-12, gt=0)
+    "Of that norm."
+    activation: Literal["tanh", "relu", "gelu"] | None = "tanh"
+    "A matrix with bias, and this activation; null: no matrix."
+    width: int | None = Field(default=None, gt=0)
+    "Width after that matrix. Default: the model's."
+
+
+class PixelDecoderOptions(Part):
+    """Hidden states of the patches that were seen -> pixels of all patches (He et al. 2022, section 3).
+
+    A transformer of its own; what is not given is as in the model.
+    """
+
+    kind: Literal["pixel_decoder"] = "pixel_decoder"
+    dim: int = Field(default=512, gt=0)
+    "Width."
+    num_layers: int = Field(default=8, gt=0)
+    "Blocks."
+    mixer: AnyMixer = AttentionOptions(num_heads=16)
+    "How tokens exchange information."
+    hidden_dim: int | None = Field(default=None, gt=0)
+    "Feed-forward width. Default: 4 dim."
+
+    def transformer(self, model: TransformerOptions) -> TransformerOptions:
+        """The decoder's transformer."""
+        changes: dict[str, Any] = {
+            "embedder": {"kind": "vectors"},
+            "positions": {"kind": "sinusoidal", "last_axis_first": True},
+            "dim": self.dim,
+            "num_layers": self.num_layers,
+            "mixer": self.mixer.tree(),
+            "hidden_dim": self.hidden_dim or 4 * self.dim,
+            "plan": [],
+            "embedding_dim": None,
+        }
+        return TransformerOptions.model_validate(model.tree() | changes)
+
+
+AnyHead = Annotated[LMHeadOptions | PoolerOptions | PixelDecoderOptions, Kind(default="lm")]

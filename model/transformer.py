@@ -17,6 +17,7 @@ from model.norm import build_norm
 from model.options import TransformerOptions
 from model.positions.options import (
     AlibiPositions,
+    GridBiasPositions,
     LearnedPositions,
     RelativePositions,
     RotaryPositions,
@@ -59,12 +60,20 @@ class Transformer(nn.Module):
         self.embedder = cast(nn.Module, construct(embedder, width))
         positions = options.positions
         if isinstance(positions, LearnedPositions | SinusoidalPositions):
-            sizes = {"num_positions": embedder.num_positions, "num_prefix": embedder.num_prefix, "grid": embedder.grid}
+            num_prefix = embedder.num_prefix_positions
+            sizes = {"num_positions": embedder.num_positions, "num_prefix": num_prefix, "grid": embedder.grid}
             self.position_embedding = cast(nn.Module, construct(positions, width, **sizes))
         if isinstance(positions, AlibiPositions | RelativePositions):
             heads = options.mixer.num_heads
             bidirectional = options.visibility != "causal"
             self.score_bias = cast(nn.Module, construct(positions, heads, bidirectional=bidirectional))
+        if isinstance(positions, GridBiasPositions):
+            heads = options.mixer.num_heads
+            tables = [cast(nn.Module, construct(positions, heads, grid=embedder.grid)) for _ in options.blocks]
+            if positions.shared:
+                self.grid_bias = tables[0]
+            else:
+                self.grid_biases = nn.ModuleList(tables)
         if options.embedding_norm:
             self.embedding_norm = build_norm(options, width)
         self.dropout = nn.Dropout(options.dropout)
@@ -172,13 +181,11 @@ class Transformer(nn.Module):
         base = _RULES[self.options.visibility]
         if tokens.segments is not None:
             base = base & SameSegment()
-        bias = None
-        if hasattr(self, "score_bias"):
-            bias = self.score_bias(tokens.positions, tokens.positions if query is key else key.index)
+        biases = self._biases(tokens, tokens.positions if query is key else key.index)
         rules: dict[Any, Visible] = {}
         turns: dict[Any, tuple[Tensor, Tensor]] = {}
         contexts = []
-        for block in map(self._block, range(len(self.blocks))):
+        for block, bias in zip(map(self._block, range(len(self.blocks))), biases, strict=True):
             mixer, positions = block.mixer, block.options.positions
             rule, asks = mixer.rule(base), mixer.asks() | {"has_bias": bias is not None}
             backend = self.options.backend if mixer.takes_backend else None
@@ -194,6 +201,17 @@ class Transformer(nn.Module):
                 angles = turns[kind]
             contexts.append(MixerContext(rules[asked], angles, bias))
         return contexts
+
+    def _biases(self, tokens: Tokens, key_positions: Tensor) -> list[Tensor | None]:
+        """What each block adds to the scores."""
+        found: list[Tensor | None] = [None]
+        if hasattr(self, "score_bias"):
+            found = [self.score_bias(tokens.positions, key_positions)]
+        if hasattr(self, "grid_bias"):
+            found = [self.grid_bias(tokens)]
+        if hasattr(self, "grid_biases"):
+            found = [bias(tokens) for bias in self.grid_biases]
+        return found * (len(self.blocks) // len(found))
 
     def _memory_context(self, x: Tensor, query: Places, memory: Places) -> MixerContext:
         rule: Visibility = Everything()

@@ -3,9 +3,11 @@
 An embedder's `forward` takes the fields of a batch and returns `model.tokens.Tokens`: vectors of the model's width,
 and where they stand. Positions are not added here: the transformer does that, the same way for all.
 
+    model.embedders.learned   learned vectors at fixed places
     model.embedders.options   options of all of them, free of torch
+    model.embedders.patches   images and videos
     model.embedders.text      token ids
     model.embedders.vectors   vectors as they are
 """
 
-__all__ = ["options", "text", "vectors"]
+__all__ = ["learned", "options", "patches", "text", "vectors"]

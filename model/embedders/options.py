@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import math
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from configs.options import Kind, Part
 
@@ -26,6 +27,11 @@ class Embedder(Part):
     def num_prefix(self) -> int:
         """Tokens in front that have no place."""
         return 0
+
+    @property
+    def num_prefix_positions(self) -> int:
+        """Of those, how many at the front have a row in a table of learned positions."""
+        return self.num_prefix
 
     @property
     def grid(self) -> tuple[int, ...] | None:
@@ -67,4 +73,109 @@ class VectorsOptions(Embedder):
         return self.max_length
 
 
-AnyEmbedder = Annotated[TextOptions | VectorsOptions, Kind(default="text")]
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Pixels = Annotated[int, Field(gt=0)]
+Sides = Annotated[Pixels | tuple[Pixels, Pixels], BeforeValidator(_as_tuple)]
+"Pixels of a square's side, or [height, width]."
+Volume = Annotated[tuple[Pixels, Pixels, Pixels], BeforeValidator(_as_tuple)]
+"[frames, height, width]."
+
+
+class PicturesOptions(Embedder):
+    """What patches of images and of videos have in common."""
+
+    channels: int = Field(default=3, gt=0)
+    "Colour channels."
+    cls: bool = True
+    "A learned token in front, which stands for the whole (Devlin et al. 2019)."
+    num_extra: int = Field(default=0, ge=0)
+    "Further such tokens behind it (DeiT's distillation token), each with learned positions of its own."
+    num_registers: int = Field(default=0, ge=0)
+    "Learned tokens behind those, without positions (Darcet et al. 2024)."
+    mask_token: bool = False
+    "A learned vector that replaces masked patches (Bao et al. 2022)."
+    bias: bool = True
+    "Whether the projection of patches has a bias."
+
+    builds: ClassVar[str] = "model.embedders.patches:PatchEmbedder"
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """Size of the input along each axis of the grid."""
+        raise NotImplementedError
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Size of a patch along each axis of the grid."""
+        raise NotImplementedError
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return tuple(size // side for size, side in zip(self.whole, self.patch, strict=True))
+
+    @property
+    def num_positions(self) -> int:
+        return math.prod(self.grid)
+
+    @property
+    def num_prefix(self) -> int:
+        return self.num_prefix_positions + self.num_registers
+
+    @property
+    def num_prefix_positions(self) -> int:
+        return int(self.cls) + self.num_extra
+
+    @model_validator(mode="after")
+    def _check_grid(self) -> Self:
+        if any(size % side for size, side in zip(self.whole, self.patch, strict=True)):
+            raise ValueError(f"size {list(self.whole)} is not a multiple of the patch {list(self.patch)}; change one")
+        return self
+
+
+class PatchesOptions(PicturesOptions):
+    """Images, in square patches that do not overlap (Dosovitskiy et al. 2021, section 3.1)."""
+
+    kind: Literal["patches"] = "patches"
+    image_size: Sides = 224
+    "Side of the images the model is meant for, or [height, width]; sizes learned positions."
+    patch_size: Sides = 16
+    "Side of a patch, or [height, width]."
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        return both_sides(self.image_size)
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        return both_sides(self.patch_size)
+
+
+class TubeletsOptions(PicturesOptions):
+    """Videos, in boxes of a few frames each that do not overlap (Arnab et al. 2021, section 3.2)."""
+
+    kind: Literal["tubelets"] = "tubelets"
+    video_size: Volume = (16, 224, 224)
+    "[frames, height, width] of the videos the model is meant for; sizes learned positions."
+    tubelet_size: Volume = (2, 16, 16)
+    "[frames, height, width] of a box."
+    cls: bool = False
+    "A learned token in front, which stands for the whole (Devlin et al. 2019)."
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        return self.video_size
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        return self.tubelet_size
+
+
+def both_sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of `Sides`."""
+    return size if isinstance(size, tuple) else (size, size)
+
+
+AnyEmbedder = Annotated[TextOptions | VectorsOptions | PatchesOptions | TubeletsOptions, Kind(default="text")]

@@ -2,11 +2,31 @@
 
 Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
 
+    model.interop.beit       relative positions on the grid, layer scale
+    model.interop.deit       a second token in front
     model.interop.described  the module with a model and its head
+    model.interop.dinov2     layer scale, mask token
+    model.interop.dinov2_with_registers  tokens in front without positions
     model.interop.family     what a family is; translating weights by its table
     model.interop.families   the families by model_type
     model.interop.gpt2       learned positions, layer norm, GELU
     model.interop.llama      rotary positions, RMS norm, SwiGLU
+    model.interop.vision     what families of images have in common
+    model.interop.vit        patches, learned positions, a pooler
+    model.interop.vit_mae    sinusoids on the grid, a decoder of pixels
 """
 
-__all__ = ["described", "families", "family", "gpt2", "llama"]
+__all__ = [
+    "beit",
+    "deit",
+    "described",
+    "dinov2",
+    "dinov2_with_registers",
+    "families",
+    "family",
+    "gpt2",
+    "llama",
+    "vision",
+    "vit",
+    "vit_mae",
+]

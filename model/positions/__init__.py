@@ -4,6 +4,7 @@ model.positions.options    options of all of them, free of torch
 model.positions.absolute   added to the stream before the first block
 model.positions.rotary     rotation of queries and keys
 model.positions.biases     added to attention scores
+model.positions.grid       places on a grid, and tables over one
 """
 
-__all__ = ["absolute", "biases", "options", "rotary"]
+__all__ = ["absolute", "biases", "grid", "options", "rotary"]

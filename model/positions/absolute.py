@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from model.positions import options
+from model.positions.grid import resized, row_by_row
 from model.tokens import Tokens
 
 
 class LearnedPositions(nn.Module):
     """A vector for every place: Tokens -> [1 or B, T, D].
 
-    The table holds `num_prefix` vectors for the tokens without a place, then one for every place; a grid is laid
-    out row by row. On a grid of another size its part is interpolated bicubically (Dosovitskiy et al. 2021, 3.2).
+    The table holds `num_prefix` vectors for the first tokens without a place (the others of them get none), then one
+    for every place; a grid is laid out row by row. On a grid of another size its part is interpolated bicubically
+    (Dosovitskiy et al. 2021, 3.2).
     """
 
     def __init__(
@@ -30,7 +29,7 @@ class LearnedPositions(nn.Module):
     ) -> None:
         super().__init__()
         self._first = options.offset + num_prefix
-        self._num_prefix = num_prefix
+        self._antialias = options.antialias
         self._offset = options.offset
         self._grid = grid
         self.table = nn.Embedding(self._first + num_positions, dim)
@@ -42,10 +41,12 @@ class LearnedPositions(nn.Module):
         assert self._grid is not None
         assert tokens.grid is not None
         all_places = self.table(torch.arange(self.table.num_embeddings, device=tokens.x.device))
-        on_grid = _resized(all_places[self._first :], self._grid, tokens.grid)
-        place_BT = _row_by_row(tokens.positions[:, tokens.num_prefix :], tokens.grid)
+        on_grid = resized(all_places[self._first :], self._grid, tokens.grid, antialias=self._antialias)
+        place_BT = row_by_row(tokens.positions[:, tokens.num_prefix :], tokens.grid)
         prefix = all_places[self._offset : self._first]
-        return torch.cat((prefix.expand(len(place_BT), -1, -1), on_grid[place_BT]), dim=1)
+        without = prefix.new_zeros(tokens.num_prefix - len(prefix), prefix.shape[1])
+        prefix_BPD = torch.cat((prefix, without)).expand(len(place_BT), -1, -1)
+        return torch.cat((prefix_BPD, on_grid[place_BT]), dim=1)
 
 
 class SinusoidalPositions(nn.Module):
@@ -65,7 +66,9 @@ class SinusoidalPositions(nn.Module):
             found = self._of(places, self._dim)
         else:
             width = self._dim // places.shape[-1]
-            found = torch.cat([self._of(axis, width) for axis in places.unbind(-1)], dim=-1)
+            axes = places.unbind(-1)
+            shares = [self._of(axis, width) for axis in (axes[::-1] if self._options.last_axis_first else axes)]
+            found = torch.cat(shares, dim=-1)
         if tokens.num_prefix:
             found = torch.cat((torch.zeros_like(found[:, : tokens.num_prefix]), found[:, tokens.num_prefix :]), dim=1)
         return found.to(tokens.x.dtype)
@@ -77,20 +80,3 @@ class SinusoidalPositions(nn.Module):
         if self._options.layout == "halves":
             return torch.cat(pair, dim=-1)
         return torch.stack(pair, dim=-1).flatten(-2)
-
-
-def _row_by_row(places_BTA: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Places on a grid -> their numbers [B, T], row by row."""
-    strides = [math.prod(grid[axis + 1 :]) for axis in range(len(grid))]
-    return (places_BTA * torch.tensor(strides, device=places_BTA.device)).sum(-1)
-
-
-def _resized(table_ND: Tensor, grid: tuple[int, ...], wanted: tuple[int, ...]) -> Tensor:
-    """The table of a grid for one of another size."""
-    if grid == wanted:
-        return table_ND
-    if len(grid) != 2:
-        raise ValueError(f"positions on a grid of {len(grid)} axes cannot be interpolated from {grid} to {wanted}")
-    picture = table_ND.float().view(1, *grid, -1).permute(0, 3, 1, 2)
-    resized = interpolate(picture, size=wanted, mode="bicubic", align_corners=False)
-    return resized.permute(0, 2, 3, 1).flatten(0, 2).to(table_ND.dtype)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from model.positions import options
+from model.positions.grid import resized, row_by_row
+from model.tokens import Tokens
 
 
 class AlibiBias(nn.Module):
@@ -53,6 +55,39 @@ class RelativeBias(nn.Module):
         ratio = (distance.clamp(min=1).float() / num_exact).log() / math.log(self._options.max_distance / num_exact)
         far = num_exact + (ratio * (num_buckets - num_exact)).long()
         return first + torch.where(distance < num_exact, distance, far.clamp(max=num_buckets - 1))
+
+
+class GridBias(nn.Module):
+    """A learned number for every pair of offsets and head: Tokens -> [1 or B, H, T, T] (Liu et al. 2021, section 3.2).
+
+    Three more rows of the table are for pairs with tokens that have no place: from one of them, to one, and between
+    two. On a grid of another size the part for offsets is interpolated bilinearly.
+    """
+
+    def __init__(self, options: options.GridBiasPositions, num_heads: int, *, grid: tuple[int, ...]) -> None:
+        super().__init__()
+        self._window = _offsets(grid)
+        self.table = nn.Embedding(math.prod(self._window) + 3, num_heads)
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """The bias between all tokens."""
+        assert tokens.grid is not None
+        window, num_prefix = _offsets(tokens.grid), tokens.num_prefix
+        rows = self.table(torch.arange(self.table.num_embeddings, device=tokens.x.device))
+        rows = torch.cat((resized(rows[:-3], self._window, window, mode="bilinear"), rows[-3:]))
+        places_BTA = tokens.positions
+        behind_BTSA = places_BTA[:, :, None] - places_BTA[:, None]
+        least = torch.tensor(tokens.grid, device=places_BTA.device) - 1
+        index_BTS = row_by_row(behind_BTSA + least, window)
+        index_BTS[:, :num_prefix] = len(rows) - 3
+        index_BTS[:, :, :num_prefix] = len(rows) - 2
+        index_BTS[:, :num_prefix, :num_prefix] = len(rows) - 1
+        return rows[index_BTS].permute(0, 3, 1, 2)
+
+
+def _offsets(grid: tuple[int, ...]) -> tuple[int, ...]:
+    """How many different offsets there are along each axis."""
+    return tuple(2 * size - 1 for size in grid)
 
 
 def _slopes(num_heads: int) -> list[float]:

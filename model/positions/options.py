@@ -24,6 +24,8 @@ class LearnedPositions(Part):
     kind: Literal["learned"] = "learned"
     offset: int = Field(default=0, ge=0)
     "Unused rows at the start of the table (RoBERTa and BART have 2)."
+    antialias: bool = False
+    "Whether interpolation for a smaller grid averages over all places behind a new one."
 
     builds: ClassVar[str] = "model.positions.absolute:LearnedPositions"
 
@@ -36,6 +38,8 @@ class SinusoidalPositions(Part):
     "All sines, then all cosines; or in turn, as in the paper."
     base: float = Field(default=10000.0, gt=0)
     "Base of the frequencies."
+    last_axis_first: bool = False
+    "On a grid, the shares of the axes from the last to the first: columns before rows, as in MAE's weights."
 
     builds: ClassVar[str] = "model.positions.absolute:SinusoidalPositions"
 
@@ -68,7 +72,26 @@ class RelativePositions(Part):
     builds: ClassVar[str] = "model.positions.biases:RelativeBias"
 
 
+class GridBiasPositions(Part):
+    """A learned bias on scores for every head and pair of offsets on a grid (Liu et al. 2021, section 3.2; BEiT).
+
+    On a grid of another size the table is interpolated bilinearly.
+    """
+
+    kind: Literal["grid_bias"] = "grid_bias"
+    shared: bool = False
+    "Whether all blocks share one table."
+
+    builds: ClassVar[str] = "model.positions.biases:GridBias"
+
+
 AnyPositions = Annotated[
-    NoPositions | LearnedPositions | SinusoidalPositions | RotaryPositions | AlibiPositions | RelativePositions,
+    NoPositions
+    | LearnedPositions
+    | SinusoidalPositions
+    | RotaryPositions
+    | AlibiPositions
+    | RelativePositions
+    | GridBiasPositions,
     Kind(),
 ]

@@ -3,6 +3,7 @@
 train.objectives.options     options of every objective, free of torch
 train.objectives.objective   the interface
 train.objectives.causal_lm   predict the next token
+train.objectives.masked_autoencoder   predict the pixels of masked patches
 """
 
-__all__ = ["causal_lm", "objective", "options"]
+__all__ = ["causal_lm", "masked_autoencoder", "objective", "options"]

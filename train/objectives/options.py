@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from configs.options import Kind, Part
+from model.options import PixelDecoderOptions
 
 
 class CausalLMOptions(Part):
@@ -17,4 +18,16 @@ class CausalLMOptions(Part):
     builds: ClassVar[str] = "train.objectives.causal_lm:CausalLM"
 
 
-AnyObjective = Annotated[CausalLMOptions, Kind(default="causal_lm")]
+class MaskedAutoencoderOptions(Part):
+    """Predict the pixels of masked patches from the others (He et al. 2022)."""
+
+    kind: Literal["masked_autoencoder"] = "masked_autoencoder"
+    decoder: PixelDecoderOptions = PixelDecoderOptions()
+    "The transformer that predicts; the model is the encoder, which sees only patches that are not masked."
+    norm_pixels: bool = True
+    "Whether the pixels of each patch are brought to mean 0 and variance 1 before they are predicted."
+
+    builds: ClassVar[str] = "train.objectives.masked_autoencoder:MaskedAutoencoder"
+
+
+AnyObjective = Annotated[CausalLMOptions | MaskedAutoencoderOptions, Kind(default="causal_lm")]

@@ -2,9 +2,10 @@
 
 train.probes.options   options of every probe, free of torch
 train.probes.probe     the interface
+train.probes.linear_probe   a linear classifier on frozen features
 train.probes.loss      the objective on held-out samples
 train.probes.bits_per_byte   bits of held-out text per byte
 train.probes.sample    text generated from a prompt
 """
 
-__all__ = ["bits_per_byte", "loss", "options", "probe", "sample"]
+__all__ = ["bits_per_byte", "linear_probe", "loss", "options", "probe", "sample"]

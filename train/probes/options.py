@@ -81,4 +81,28 @@ class SampleProbeOptions(ProbeOptions):
             raise ValueError(f"probes.{name} writes text and needs data.tokenizer; add it")
 
 
-AnyProbe = Annotated[LossProbeOptions | BitsPerByteProbeOptions | SampleProbeOptions, Kind()]
+class LinearProbeOptions(ProbeOptions):
+    """How well a linear classifier on frozen features does, beside one on the features of random weights."""
+
+    kind: Literal["linear_probe"] = "linear_probe"
+    labels: int = Field(default=1000, gt=1)
+    "Labelled samples that the classifier is fitted to, spread evenly over data.train."
+    rows: int | None = Field(default=None, gt=0)
+    "Samples that it is scored on, spread evenly over data.validation; null takes all of it."
+    features: Literal["mean", "cls"] = "mean"
+    "The mean of the tokens behind the prefix, or the first token."
+    weight_decay: float = Field(default=1e-3, ge=0)
+    "Factor of half the squared norm of the weights, beside the mean cross-entropy of standardised features."
+    field: str = "image"
+    "The field that the model reads."
+    label: str = "label"
+    "The field of the labels: whole numbers from 0."
+
+    builds: ClassVar[str] = "train.probes.linear_probe:LinearProbe"
+
+    def require(self, data: DataOptions, name: str) -> None:
+        if data.validation is None:
+            raise ValueError(f"probes.{name} is scored on data.validation, which the recipe does not have; add it")
+
+
+AnyProbe = Annotated[LossProbeOptions | BitsPerByteProbeOptions | SampleProbeOptions | LinearProbeOptions, Kind()]
