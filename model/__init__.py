@@ -17,6 +17,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.feed_forward    plain and gated feed-forward
     model.block           the residual branches of one block
     model.transformer     embedder -> blocks -> final norm
+    model.two_tower       images and texts in one space
     model.heads           hidden states -> predictions
     model.pixel_decoder   hidden states of some patches -> pixels of all
     model.initialisation  initial weights as a pure function of (seed, name, shape)
@@ -45,5 +46,6 @@ __all__ = [
     "positions",
     "tokens",
     "transformer",
+    "two_tower",
     "visibility",
 ]
