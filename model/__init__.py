@@ -17,6 +17,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.feed_forward    plain and gated feed-forward
     model.block           the residual branches of one block
     model.transformer     embedder -> blocks -> final norm
+    model.two_tower       images and texts in one space
     model.heads           hidden states -> predictions
     model.cross_entropy   the loss of a linear output layer, without holding all logits
     model.pixel_decoder   hidden states of some patches -> pixels of all
@@ -47,5 +48,6 @@ __all__ = [
     "positions",
     "tokens",
     "transformer",
+    "two_tower",
     "visibility",
 ]

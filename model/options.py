@@ -227,6 +227,24 @@ class TransformerOptions(BlockOptions, Part):
 AnyModel = Annotated[TransformerOptions, Kind(default="transformer")]
 
 
+class TwoTowerOptions(Part):
+    """Images and texts in one space (Radford et al. 2021, CLIP)."""
+
+    kind: Literal["two_tower"] = "two_tower"
+    image: TransformerOptions
+    "The encoder of images; its first token stands for the image."
+    text: TransformerOptions
+    "The encoder of texts; the token at the end stands for the text."
+    width: int = Field(default=512, gt=0)
+    "Width E of the space in which both are compared."
+    logit_scale: float = 2.6592
+    "Initial value of the logarithm of what multiplies cosines: ln(1 / 0.07)."
+    end_token: int | None = Field(default=None, ge=0)
+    "Id whose first place is the end of a text; null: the place of its largest id."
+
+    builds: ClassVar[str] = "model.two_tower:TwoTower"
+
+
 class LMHeadOptions(Part):
     """Hidden states -> logits of every entry of the vocabulary."""
 

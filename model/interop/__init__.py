@@ -3,6 +3,7 @@
 Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
 
     model.interop.beit       relative positions on the grid, layer scale
+    model.interop.clip       images and texts in one space
     model.interop.deit       a second token in front
     model.interop.described  the module with a model and its head
     model.interop.dinov2     layer scale, mask token
@@ -18,6 +19,7 @@ Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
 
 __all__ = [
     "beit",
+    "clip",
     "deit",
     "described",
     "dinov2",

@@ -76,6 +76,23 @@ def patches(config: Config, **changes: Any) -> PatchesOptions:
     return PatchesOptions(channels=config["num_channels"], **sizes, **changes)
 
 
+def sizes(embedder: PatchesOptions) -> dict[str, Any]:
+    """The keys of that embedder."""
+    return {
+        "image_size": _plain(embedder.image_size),
+        "patch_size": _plain(embedder.patch_size),
+        "num_channels": embedder.channels,
+    }
+
+
+def activation(config: Config) -> FeedForwardKind:
+    """The feed-forward layer that a config.json describes."""
+    name = config["hidden_act"]
+    if name not in ACTIVATIONS:
+        raise ConfigError(f"hidden_act {name}: known are {', '.join(ACTIVATIONS)}.")
+    return ACTIVATIONS[name]
+
+
 def mixer(config: Config, num_heads: int) -> AttentionOptions:
     """The mixer that a config.json describes."""
     biases: dict[str, Any] = {} if config["qkv_bias"] else {"bias": False, "output_bias": True}
@@ -84,13 +101,10 @@ def mixer(config: Config, num_heads: int) -> AttentionOptions:
 
 def encoder(config: Config, embedder: PatchesOptions, positions: AnyPositions, **changes: Any) -> TransformerOptions:
     """The transformer that a config.json, all its defaults filled in, describes."""
-    activation = config["hidden_act"]
-    if activation not in ACTIVATIONS:
-        raise ConfigError(f"hidden_act {activation}: known are {', '.join(ACTIVATIONS)}.")
     keys: dict[str, Any] = {
         "mixer": mixer(config, config["num_attention_heads"]),
         "hidden_dim": config.get("intermediate_size"),
-        "feed_forward": ACTIVATIONS[activation],
+        "feed_forward": activation(config),
     }
     return TransformerOptions(
         embedder=embedder,
@@ -146,10 +160,8 @@ def encoder_config(description: Description, model_type: str, architecture: str)
         "hidden_dropout_prob": model.dropout,
         "attention_probs_dropout_prob": model.mixer.dropout,
         "layer_norm_eps": model.norm_eps,
-        "image_size": _plain(model.embedder.image_size),
-        "patch_size": _plain(model.embedder.patch_size),
-        "num_channels": model.embedder.channels,
         "qkv_bias": model.mixer.bias is not False,
+        **sizes(model.embedder),
     }
 
 
@@ -167,22 +179,31 @@ _WANTED: dict[str, Any] = {
     "embedding_norm": False,
     "has_final_norm": True,
     "positions": LearnedPositions(),
-    "embedder.cls": True,
-    "embedder.bias": True,
-    "embedder.num_extra": 0,
-    "embedder.num_registers": 0,
-    "embedder.mask_token": False,
     "mixer.window": None,
     "mixer.qk_norm": "none",
     "mixer.softcap": None,
     "mixer.scale": None,
 }
+IN_FRONT: dict[str, Any] = {
+    "embedder.cls": True,
+    "embedder.bias": True,
+    "embedder.num_extra": 0,
+    "embedder.num_registers": 0,
+    "embedder.mask_token": False,
+}
+"What most families want of the embedder of images."
 
 
 def encoder_misfits(description: Description, wanted: Mapping[str, Any], *, gated: bool = False) -> list[str]:
     """The keys that keep a model from being a ViT with `wanted` changes."""
-    model = description.model
-    if model.embedder.kind != "patches" or model.mixer.kind != "attention":
+    return tower_misfits(description.model, "patches", IN_FRONT | dict(wanted), gated=gated)
+
+
+def tower_misfits(
+    model: TransformerOptions, embedder: str, wanted: Mapping[str, Any], *, gated: bool = False
+) -> list[str]:
+    """The keys that keep a transformer from being the plain one of these families, but for `wanted`."""
+    if model.embedder.kind != embedder or model.mixer.kind != "attention":
         return [f"model.embedder={model.embedder.kind}, model.mixer={model.mixer.kind}"]
     both = _WANTED | dict(wanted)
     found = [f"model.{key}={attrgetter(key)(model)}" for key, value in both.items() if attrgetter(key)(model) != value]

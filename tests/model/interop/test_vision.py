@@ -167,6 +167,56 @@ def test_files_may_leave_out_defaults(pair: Pair) -> None:
     assert pair.family.describe(short, pair.architecture) == pair.ours.description
 
 
+TOWER: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 24,
+}
+TEXTS = TOWER | {"vocab_size": 23, "max_position_embeddings": 9}
+IMAGES = TOWER | {"image_size": 8, "patch_size": 2}
+CLIPS: dict[str, dict[str, Any]] = {
+    "clip": {"text_config": TEXTS | {"eos_token_id": 3}, "vision_config": IMAGES, "projection_dim": 12},
+    "clip-largest-id": {
+        "text_config": TEXTS | {"eos_token_id": 2, "hidden_act": "gelu", "num_hidden_layers": 1},
+        "vision_config": IMAGES | {"hidden_size": 8, "num_channels": 1, "layer_norm_eps": 1e-3},
+        "logit_scale_init_value": 1.0,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=CLIPS)
+def clip(request: pytest.FixtureRequest) -> Pair:
+    import transformers
+
+    config = transformers.CLIPConfig(**CLIPS[request.param], attn_implementation="sdpa")
+    return pair_of(transformers.CLIPModel(config), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("size", [(2, 8, 8), (1, 8, 8), (3, 6, 10)], ids=lambda size: "x".join(map(str, size)))
+def test_similarities_of_images_and_texts_are_the_same(clip: Pair, size: tuple[int, int, int]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    channels = clip.ours.description.model.image.embedder.channels
+    images = torch.randn(size[0], channels, *size[1:], generator=generator, dtype=torch.float64)
+    tokens = torch.randint(4, 22, (4, 9), generator=generator)
+    # Texts end at different places; behind the first end there is padding, and ends again.
+    ends = torch.tensor([3, 8, 5, 1])
+    tokens[torch.arange(4), ends] = 22 if clip.ours.description.model.end_token is None else 3
+    tokens[0, 4:] = 3
+    keep = (torch.arange(9) <= ends[:, None]).long()
+    theirs = clip.theirs(tokens, images, attention_mask=keep, interpolate_pos_encoding=True)
+    clip.require_same(clip.ours.transformer(images, tokens, keep - 1), theirs.logits_per_image)
+    theirs = clip.theirs.get_text_features(tokens, attention_mask=keep)  # type: ignore[operator]
+    clip.require_same(clip.ours.transformer.of_texts(tokens, keep - 1), theirs.pooler_output)
+
+
+def test_round_trip_of_two_towers(clip: Pair, tmp_path: Path) -> None:
+    clip.require_round_trip(tmp_path)
+    description = clip.ours.description
+    assert family_of(description).name == "clip"
+    assert clip.family.describe(clip.family.config(description), "CLIPModel") == description
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "misfit"),
     [
