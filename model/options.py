@@ -142,6 +142,8 @@ class TransformerOptions(BlockOptions, Part):
         kind = self.positions.kind
         if kind == "learned" and self.embedder.num_positions is None:
             raise ValueError("positions: learned needs the number of places; set embedder.max_length")
+        if kind == "convolutional" and self.visibility != "bidirectional":
+            raise ValueError(f"positions: convolutional ones see what comes later; visibility is {self.visibility}")
         axes = len(self.embedder.grid or (0,))
         for block in self.blocks:
             width = getattr(block.mixer, "head_width", None)

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from configs.options import Kind, Part
+from model.embedders.options import Activation
 
 
 class NoPositions(Part):
@@ -38,6 +39,23 @@ class SinusoidalPositions(Part):
     "Base of the frequencies."
 
     builds: ClassVar[str] = "model.positions.absolute:SinusoidalPositions"
+
+
+class ConvolutionalPositions(Part):
+    """A grouped convolution over the stream, weight-normalised, added to it (Mohamed et al. 2019; Baevski et al. 2020).
+
+    Rows hold one document each, and every token sees all others: the convolution reaches over both sides.
+    """
+
+    kind: Literal["convolutional"] = "convolutional"
+    kernel: int = Field(default=128, gt=0)
+    "Tokens that it reaches over."
+    groups: int = Field(default=16, gt=0)
+    "Groups of channels, each convolved by itself; a divisor of the width."
+    activation: Activation = "gelu"
+    "After the convolution."
+
+    builds: ClassVar[str] = "model.positions.convolutional:ConvolutionalPositions"
 
 
 class RotaryPositions(Part):
@@ -69,6 +87,12 @@ class RelativePositions(Part):
 
 
 AnyPositions = Annotated[
-    NoPositions | LearnedPositions | SinusoidalPositions | RotaryPositions | AlibiPositions | RelativePositions,
+    NoPositions
+    | LearnedPositions
+    | SinusoidalPositions
+    | ConvolutionalPositions
+    | RotaryPositions
+    | AlibiPositions
+    | RelativePositions,
     Kind(),
 ]
