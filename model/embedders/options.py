@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,6 @@ from configs.options import Kind, Part
 
 Positive = Annotated[int, Field(gt=0)]
 Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
-CountT = TypeVar("CountT")
 
 
 class Embedder(Part):
@@ -111,12 +110,6 @@ class WaveformOptions(Embedder):
                 f"{len(self.kernels)}, {len(self.strides)}"
             )
         return self
-
-    def num_frames(self, length: CountT) -> CountT:
-        """Frames of `length` samples: a number, or a tensor of them; 0 or less where there is no whole frame."""
-        for kernel, stride in zip(self.kernels, self.strides, strict=True):
-            length = (length - kernel) // stride + 1  # type: ignore[operator]
-        return length
 
 
 class SpectrogramOptions(Embedder):

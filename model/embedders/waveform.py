@@ -23,7 +23,8 @@ class WaveformEmbedder(nn.Module):
         self._options = options
         widths = [1, *options.widths]
         self.convolutions = nn.ModuleList(
-            ConvolutionLayer(options, *widths[number : number + 2], number) for number in range(len(options.widths))
+            ConvolutionLayer(options, widths[number], widths[number + 1], number)
+            for number in range(len(options.widths))
         )
         self.norm = nn.LayerNorm(widths[-1], eps=options.norm_eps) if options.feature_norm else nn.Identity()
         self.projection = nn.Linear(widths[-1], dim)
@@ -63,8 +64,15 @@ class WaveformEmbedder(nn.Module):
         index_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
         segments_BT = None
         if lengths_B is not None:
-            segments_BT = (index_T < self._options.num_frames(lengths_B)[:, None]).long() - 1
+            segments_BT = (index_T < num_frames(self._options, lengths_B)[:, None]).long() - 1
         return Tokens(x_BTD, index_T[None], segments_BT)
+
+
+def num_frames(options: WaveformOptions, lengths_B: Tensor) -> Tensor:
+    """How many whole frames there are in so many samples: int64 [B]; below 1 where there is none."""
+    for kernel, stride in zip(options.kernels, options.strides, strict=True):
+        lengths_B = (lengths_B - kernel) // stride + 1
+    return lengths_B
 
 
 class ConvolutionLayer(nn.Module):

@@ -30,9 +30,9 @@ class ConvolutionalPositions(nn.Module):
 
 
 class WeightNormConvolution(nn.Module):
-    """A grouped convolution [B, D, T] -> [B, D, T] whose kernel is magnitude x direction, one magnitude for every place.
+    """A grouped convolution [B, D, T] -> [B, D, T] whose kernel is magnitude x direction (Salimans and Kingma 2016, 2).
 
-    (Salimans and Kingma 2016, eq. 2, over the places of the kernel.) An even kernel reaches one place further back.
+    Each of its places has one magnitude. An even kernel reaches one place further back than ahead.
     """
 
     def __init__(self, dim: int, kernel: int, groups: int) -> None:
