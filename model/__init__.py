@@ -17,6 +17,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.feed_forward    plain and gated feed-forward
     model.block           the residual branches of one block
     model.transformer     embedder -> blocks -> final norm
+    model.codebooks       features -> entries of codebooks, and hidden states compared with them
     model.heads           hidden states -> predictions
     model.initialisation  initial weights as a pure function of (seed, name, shape)
     model.generate        sampling from next-token logits
@@ -31,6 +32,7 @@ Shape suffixes, everywhere in this room:
 __all__ = [
     "backends",
     "block",
+    "codebooks",
     "embedders",
     "feed_forward",
     "generate",

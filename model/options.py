@@ -239,4 +239,26 @@ class LMHeadOptions(Part):
     "Factor of the hidden states before the output matrix."
 
 
-AnyHead = Annotated[LMHeadOptions, Kind(default="lm")]
+class ContrastiveHeadOptions(Part):
+    """Hidden states, and codes of what they are to predict, in one space (Baevski et al. 2020, section 2)."""
+
+    kind: Literal["contrastive"] = "contrastive"
+    num_codebooks: int = Field(default=2, gt=0)
+    "Codebooks G: a feature is quantised to one entry of each."
+    num_entries: int = Field(default=320, gt=1)
+    "Entries V of each."
+    code_dim: int = Field(default=256, gt=0)
+    "Width of the entries of all codebooks, side by side."
+    dim: int = Field(default=256, gt=0)
+    "Width P of the space in which they are compared."
+
+    builds: ClassVar[str] = "model.codebooks:ContrastiveHead"
+
+    @model_validator(mode="after")
+    def _check_widths(self) -> Self:
+        if self.code_dim % self.num_codebooks:
+            raise ValueError(f"code_dim {self.code_dim} is not a multiple of num_codebooks {self.num_codebooks}")
+        return self
+
+
+AnyHead = Annotated[LMHeadOptions | ContrastiveHeadOptions, Kind(default="lm")]

@@ -6,7 +6,9 @@ Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
     model.interop.family     what a family is; translating weights by its table
     model.interop.families   the families by model_type
     model.interop.gpt2       learned positions, layer norm, GELU
+    model.interop.hubert     wav2vec 2.0's encoder without its quantiser
     model.interop.llama      rotary positions, RMS norm, SwiGLU
+    model.interop.wav2vec2   convolutions over waveforms, convolutional positions
 """
 
-__all__ = ["described", "families", "family", "gpt2", "llama"]
+__all__ = ["described", "families", "family", "gpt2", "hubert", "llama", "wav2vec2"]

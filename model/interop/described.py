@@ -11,6 +11,7 @@ from model.embedders.options import TextOptions
 from model.embedders.text import TextEmbedder
 from model.heads import LMHead
 from model.interop.family import Description
+from model.options import LMHeadOptions
 from model.tokens import Tokens
 
 
@@ -21,9 +22,12 @@ class DescribedModel(nn.Module):
         super().__init__()
         self.description = description
         self.transformer = cast(nn.Module, construct(description.model))
-        if description.head is not None:
+        head = description.head
+        if isinstance(head, LMHeadOptions):
             assert isinstance(description.model.embedder, TextOptions)
-            self.head = LMHead(description.head, description.model.dim, description.model.embedder.vocab_size)
+            self.head: nn.Module = LMHead(head, description.model.dim, description.model.embedder.vocab_size)
+        elif head is not None:
+            self.head = cast(nn.Module, construct(head, description.model))
 
     def logits(self, hidden: Tokens) -> Tensor:
         """What the head makes of hidden states."""

@@ -14,6 +14,8 @@ from model.interop.family import Description, Family, Imported, Rename, to_ours,
 FAMILIES = {
     "llama": "model.interop.llama",
     "gpt2": "model.interop.gpt2",
+    "wav2vec2": "model.interop.wav2vec2",
+    "hubert": "model.interop.hubert",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 
@@ -67,4 +69,5 @@ def _table(family: Family, architecture: str) -> list[Rename]:
 
 
 def _rooted(rename: Rename, theirs: str, ours: str) -> Rename:
-    return Rename(theirs + rename.theirs, tuple(ours + part for part in rename.parts), rename.transposed)
+    older = None if rename.older is None else theirs + rename.older
+    return Rename(theirs + rename.theirs, tuple(ours + part for part in rename.parts), rename.transposed, older)

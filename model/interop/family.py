@@ -36,6 +36,8 @@ class Rename:
     "Several names: their rows, stacked in this order, make one tensor of theirs."
     transposed: bool = False
     "Whether theirs holds matrices as [in, out]."
+    older: str | None = None
+    "Their name for it in older files, which is read too."
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -90,6 +92,8 @@ def to_ours(
     found = Imported()
     used: set[str] = set()
     for theirs_name, ours_names, rename in _pairs(names, shapes):
+        if rename.older is not None and theirs_name not in theirs:
+            theirs_name = rename.older
         if theirs_name not in theirs:
             continue
         used.add(theirs_name)

@@ -77,7 +77,7 @@ def config(description: Description) -> dict[str, Any]:
         "resid_pdrop": model.dropout,
         "embd_pdrop": model.dropout,
         "attn_pdrop": model.mixer.dropout,
-        "tie_word_embeddings": head is not None and head.tied,
+        "tie_word_embeddings": isinstance(head, LMHeadOptions) and head.tied,
     }
 
 

@@ -90,7 +90,7 @@ def config(description: Description) -> dict[str, Any]:
         "rope_theta": model.positions.base,
         "attention_bias": model.bias,
         "mlp_bias": model.bias,
-        "tie_word_embeddings": head is not None and head.tied,
+        "tie_word_embeddings": isinstance(head, LMHeadOptions) and head.tied,
     }
 
 
