@@ -27,6 +27,7 @@ class SpectrogramEmbedder(nn.Module):
             lengths_B: int64, frames before the padding; default: there is none (Whisper's own rows end in silence
                 that counts).
         """
+        spectrogram_BFT = spectrogram_BFT.to(self.widen.weight.dtype)
         x_BTD = gelu(self.halve(gelu(self.widen(spectrogram_BFT)))).transpose(1, 2)
         index_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
         segments_BT = None if lengths_B is None else (index_T < (lengths_B[:, None] + 1) // 2).long() - 1

@@ -34,7 +34,7 @@ class WaveformEmbedder(nn.Module):
 
     def features(self, waveform_BS: Tensor) -> Tensor:
         """The normalised features [B, T, C] of every frame."""
-        x_BCT = waveform_BS[:, None]
+        x_BCT = waveform_BS[:, None].to(self.projection.weight.dtype)
         for convolution in self.convolutions:
             x_BCT = convolution(x_BCT)
         return self.norm(x_BCT.transpose(1, 2))  # type: ignore[no-any-return]

@@ -37,7 +37,7 @@ class Rename:
     transposed: bool = False
     "Whether theirs holds matrices as [in, out]."
     older: str | None = None
-    "Their name for it in older files, which is read too."
+    "Their whole name for it in older files, which is read too."
 
     @property
     def parts(self) -> tuple[str, ...]:

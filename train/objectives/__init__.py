@@ -3,6 +3,7 @@
 train.objectives.options     options of every objective, free of torch
 train.objectives.objective   the interface
 train.objectives.causal_lm   predict the next token
+train.objectives.wav2vec2    tell masked frames of audio from distractors
 """
 
-__all__ = ["causal_lm", "objective", "options"]
+__all__ = ["causal_lm", "objective", "options", "wav2vec2"]

@@ -46,6 +46,14 @@ class LossProbeOptions(ProbeOptions):
             raise ValueError(f"probes.{name} measures on data.validation, which the recipe does not have; add it")
 
 
+class ContrastiveProbeOptions(LossProbeOptions):
+    """Accuracy of telling masked frames from distractors on held-out samples, and use of the codebooks."""
+
+    kind: Literal["contrastive"] = "contrastive"  # type: ignore[assignment]
+
+    builds: ClassVar[str] = "train.probes.contrastive:ContrastiveProbe"
+
+
 class SampleProbeOptions(ProbeOptions):
     """Text that the model writes."""
 
@@ -66,4 +74,4 @@ class SampleProbeOptions(ProbeOptions):
             raise ValueError(f"probes.{name} writes text and needs data.tokenizer; add it")
 
 
-AnyProbe = Annotated[LossProbeOptions | SampleProbeOptions, Kind()]
+AnyProbe = Annotated[LossProbeOptions | ContrastiveProbeOptions | SampleProbeOptions, Kind()]
