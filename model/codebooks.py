@@ -54,7 +54,8 @@ class ProductQuantizer(nn.Module):
             The chosen entries side by side [N, E]; their numbers, int64 [N, G]; and what is to be diverse [N, G, V]:
             the softmax of the scores without noise in training, the choice in evaluation.
         """
-        scores_NGV = self.scores(features_NC).unflatten(-1, self._shape).float()
+        scores_NGV = self.scores(features_NC).unflatten(-1, self._shape)
+        scores_NGV = scores_NGV.to(torch.promote_types(scores_NGV.dtype, torch.float32))
         if self.training:
             choice_NGV = gumbel_softmax(scores_NGV, tau=temperature, hard=True)
             codes_NG, shares_NGV = choice_NGV.argmax(-1), scores_NGV.softmax(-1)
