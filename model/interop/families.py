@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -69,5 +70,8 @@ def _table(family: Family, architecture: str) -> list[Rename]:
 
 
 def _rooted(rename: Rename, theirs: str, ours: str) -> Rename:
-    older = None if rename.older is None else theirs + rename.older
-    return Rename(theirs + rename.theirs, tuple(ours + part for part in rename.parts), rename.transposed, older)
+    beside = {key: getattr(rename, key) for key in ("needs", "excludes")}
+    rooted = {key: name and ours + name for key, name in beside.items()} | {
+        "older": rename.older and theirs + rename.older
+    }
+    return replace(rename, theirs=theirs + rename.theirs, ours=tuple(ours + part for part in rename.parts), **rooted)

@@ -46,7 +46,7 @@ class Pair:
         assert relative_distance(ours, theirs) < TOLERANCE
         upstream = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1)).to(ours.dtype)
         mine = gradients(self.ours, (ours * upstream).sum())
-        expected = gradients(self.theirs, (theirs * upstream).sum())
+        expected = as_stored(self.theirs, gradients(self.theirs, (theirs * upstream).sum()))
         # Renaming, stacking and transposing are linear, so they carry gradients as well as weights.
         renamed = exported(mine, self.family, self.architecture)
         floor = _VANISHING * max(float(gradient.abs().max()) for gradient in expected.values())
@@ -68,7 +68,8 @@ class Pair:
         (architecture,) = config["architectures"]
         (folder / "config.json").write_text(json.dumps(config))
         weights = {name: item.detach().float() for name, item in self.ours.named_parameters()}
-        save_torch_state_dict(exported(weights, self.family, architecture), folder)
+        tensors = exported(weights, self.family, architecture) | self.family.computed(self.ours.description)
+        save_torch_state_dict(tensors, folder)
         again, report = getattr(transformers, architecture).from_pretrained(
             folder, output_loading_info=True, dtype=torch.float32, attn_implementation="eager"
         )
@@ -87,12 +88,14 @@ def pair_of(theirs: nn.Module, *, seed: int = 0, dtype: torch.dtype = torch.floa
     with torch.no_grad():
         for parameter in theirs.parameters():
             # Far from the initial scheme: every bias and norm weight has to matter.
-            parameter.normal_(0.05, 0.2, generator=generator)
+            if parameter.requires_grad:
+                parameter.normal_(0.05, 0.2, generator=generator)
     architecture = type(theirs).__name__
     found = family(theirs.config.model_type)
     ours = DescribedModel(found.describe(theirs.config.to_dict(), architecture))
     shapes = {name: tuple(item.shape) for name, item in ours.named_parameters()}
-    read = imported({name: item.detach() for name, item in theirs.named_parameters()}, found, architecture, shapes)
+    stored = as_stored(theirs, {name: item.detach() for name, item in theirs.named_parameters()})
+    read = imported(stored, found, architecture, shapes)
     assert not read.missing, read.missing
     assert not read.unexpected, read.unexpected
     ours.load_state_dict(read.weights, strict=True)
@@ -100,13 +103,23 @@ def pair_of(theirs: nn.Module, *, seed: int = 0, dtype: torch.dtype = torch.floa
 
 
 def gradients(module: nn.Module, loss: Tensor) -> dict[str, Tensor]:
-    """Of every parameter; zero where the loss does not depend on it."""
-    names, parameters = zip(*module.named_parameters(), strict=True)
+    """Of every trained parameter; zero where the loss does not depend on it."""
+    trained = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+    names, parameters = zip(*trained, strict=True)
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
     return {
         name: torch.zeros_like(parameter) if gradient is None else gradient
         for name, parameter, gradient in zip(names, parameters, found, strict=True)
     }
+
+
+def as_stored(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by parameter name -> by the names that files have, which transformers renames when it reads them."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    reverted = revert_weight_conversion(module, dict(tensors))
+    # Taking names back, transformers 5.23 mistakes the decoder's blocks of MAE for the encoder's.
+    return {name.replace("decoder_encoder.layer.", "decoder_layers."): item for name, item in reverted.items()}
 
 
 def relative_distance(ours: Tensor, theirs: Tensor, floor: float = 0.0) -> float:
