@@ -1,4 +1,5 @@
 # make train    (or make text) pretrain a small GPT on the standard library's source: environment, shards, training
+# make audio    pretrain a small wav2vec 2.0 on spoken prompts
 # make test     lint, types and every test this machine can run
 # make quick    the tests that take no real processes (90 s)
 # make soak     what takes longer
@@ -16,11 +17,11 @@ NPROC ?= 2
 # Threads of one rank; torchrun would say 1, loudly.
 export OMP_NUM_THREADS ?= $(shell n=$$(( $$(nproc) / $(NPROC) )); echo $$(( n > 0 ? n : 1 )))
 
-.PHONY: train text test quick soak lint types format install clean
+.PHONY: train text audio test quick soak lint types format install clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
 
 train: $(INSTALLED) $(CORPUS)
 	$(BIN)/torchrun --standalone --nproc-per-node $(NPROC) -m train configs/quickstart.yaml \
@@ -30,6 +31,14 @@ text: train
 
 $(CORPUS): | $(INSTALLED)
 	$(BIN)/polytrain pack text stdlib shards/quickstart --vocab-size 4096 --shard-mb 2
+
+audio: $(INSTALLED) shards/asterisk/corpus.json
+	$(BIN)/torchrun --standalone --nproc-per-node $(NPROC) -m train configs/audio/wav2vec2_asterisk.yaml \
+		$(if $(STEPS),train.steps=$(STEPS)) $(ARGS)
+
+# The shortest clips have no room for a masked span.
+shards/asterisk/corpus.json: | $(INSTALLED)
+	$(BIN)/polytrain pack dataset asterisk shards/asterisk min_seconds=0.3 validation=0.1
 
 test: $(INSTALLED) lint types
 	$(BIN)/python -m pytest -m "not soak"

@@ -18,6 +18,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.block           the residual branches of one block
     model.transformer     embedder -> blocks -> final norm
     model.two_tower       images and texts in one space
+    model.codebooks       features -> entries of codebooks, and hidden states compared with them
     model.heads           hidden states -> predictions
     model.cross_entropy   the loss of a linear output layer, without holding all logits
     model.pixel_decoder   hidden states of some patches -> pixels of all
@@ -34,6 +35,7 @@ Shape suffixes, everywhere in this room:
 __all__ = [
     "backends",
     "block",
+    "codebooks",
     "cross_entropy",
     "embedders",
     "feed_forward",

@@ -152,6 +152,8 @@ class TransformerOptions(BlockOptions, Part):
             kind in ("alibi", "relative") and self.embedder.grid
         ):
             raise ValueError(f"positions: {kind} does not go with model.embedder {self.embedder.kind}; choose another")
+        if kind == "convolutional" and self.visibility != "bidirectional":
+            raise ValueError(f"positions: convolutional ones see what comes later; visibility is {self.visibility}")
         axes = len(self.embedder.grid or (0,))
         for block in self.blocks:
             width = getattr(block.mixer, "head_width", None)
@@ -314,4 +316,26 @@ class PixelDecoderOptions(Part):
         return TransformerOptions.model_validate(model.tree() | changes)
 
 
-AnyHead = Annotated[LMHeadOptions | PoolerOptions | PixelDecoderOptions, Kind(default="lm")]
+class ContrastiveHeadOptions(Part):
+    """Hidden states, and codes of what they are to predict, in one space (Baevski et al. 2020, section 2)."""
+
+    kind: Literal["contrastive"] = "contrastive"
+    num_codebooks: int = Field(default=2, gt=0)
+    "Codebooks G: a feature is quantised to one entry of each."
+    num_entries: int = Field(default=320, gt=1)
+    "Entries V of each."
+    code_dim: int = Field(default=256, gt=0)
+    "Width of the entries of all codebooks, side by side."
+    dim: int = Field(default=256, gt=0)
+    "Width P of the space in which they are compared."
+
+    builds: ClassVar[str] = "model.codebooks:ContrastiveHead"
+
+    @model_validator(mode="after")
+    def _check_widths(self) -> Self:
+        if self.code_dim % self.num_codebooks:
+            raise ValueError(f"code_dim {self.code_dim} is not a multiple of num_codebooks {self.num_codebooks}")
+        return self
+
+
+AnyHead = Annotated[LMHeadOptions | PoolerOptions | PixelDecoderOptions | ContrastiveHeadOptions, Kind(default="lm")]

@@ -17,6 +17,7 @@ from model.norm import build_norm
 from model.options import TransformerOptions
 from model.positions.options import (
     AlibiPositions,
+    ConvolutionalPositions,
     GridBiasPositions,
     LearnedPositions,
     RelativePositions,
@@ -59,7 +60,7 @@ class Transformer(nn.Module):
         width, embedder = options.width_of_embedder, options.embedder
         self.embedder = cast(nn.Module, construct(embedder, width))
         positions = options.positions
-        if isinstance(positions, LearnedPositions | SinusoidalPositions):
+        if isinstance(positions, LearnedPositions | SinusoidalPositions | ConvolutionalPositions):
             num_prefix = embedder.num_prefix_positions
             sizes = {"num_positions": embedder.num_positions, "num_prefix": num_prefix, "grid": embedder.grid}
             self.position_embedding = cast(nn.Module, construct(positions, width, **sizes))

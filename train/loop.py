@@ -51,6 +51,7 @@ class Loop:
         window = _Window()
         for step in range(position.step + 1, last + 1):
             lr = recipe.optimizer.lr * recipe.optimizer.schedule.scale(step - 1, last)
+            self.engine.objective.set_step(step - 1, last)
             batch = window.timed(self._next_batch)
             self.bad_samples.add(step, batch.bad)
             counts = [self._count_targets(batch), batch.digest, len(batch.bad), int(self.interruption.is_asked)]

@@ -69,4 +69,18 @@ class WSDSchedule(_WarmUp):
         return self._warm(step) * (1 - (1 - self.final) * fallen)
 
 
-AnySchedule = Annotated[ConstantSchedule | CosineSchedule | WSDSchedule, Kind()]
+class ExponentialSchedule(_WarmUp):
+    """Warm-up, then a factor more at every step down to `final`."""
+
+    kind: Literal["exponential"] = "exponential"
+    decay: float = Field(gt=0, lt=1)
+    "Factor of every step."
+    final: float = Field(default=0.0, ge=0, le=1)
+    "Least value, relative to the peak."
+
+    def scale(self, step: int, total: int) -> float:
+        """The factor at `step`."""
+        return self._warm(step) * max(self.final, self.decay ** max(0, step - self.warmup))
+
+
+AnySchedule = Annotated[ConstantSchedule | CosineSchedule | WSDSchedule | ExponentialSchedule, Kind()]

@@ -10,6 +10,7 @@ data.audio.crops          crops to a fixed length, of waveforms and of files
 data.audio.levels         gain, normalisation, noise
 data.audio.mel            log mel spectrograms (Whisper, Kaldi, HTK, Slaney)
 data.audio.masks          masked spans of frames, masked patches
+data.audio.negatives      distractors of contrastive learning
 data.audio.spec_augment   SpecAugment
 """
 
@@ -21,6 +22,7 @@ __all__ = [
     "levels",
     "masks",
     "mel",
+    "negatives",
     "options",
     "resample",
     "spec_augment",

@@ -217,6 +217,20 @@ class SpanMaskOptions(Part):
         return self
 
 
+class NegativesOptions(Part):
+    """Distractors (wav2vec 2.0): adds `negatives` [frames, K] int32, for every masked frame K others of the sample.
+
+    They are drawn from the other masked frames, each time from all of them. Rows of frames that are not masked are 0.
+    Belongs behind `span_mask`, which adds `mask`.
+    """
+
+    kind: Literal["negatives"] = "negatives"
+    count: int = Field(default=100, gt=0)
+    "Distractors K of every masked frame."
+
+    builds: ClassVar[str] = "data.audio.negatives:Negatives"
+
+
 class SpecAugmentOptions(Part):
     """SpecAugment (Park et al. 2019) on `spectrogram`: masks in time and frequency, no time warp.
 
@@ -267,6 +281,7 @@ AnyAudioTransform = (
     | AddNoiseOptions
     | LogMelOptions
     | SpanMaskOptions
+    | NegativesOptions
     | SpecAugmentOptions
     | SpectrogramPatchMaskOptions
 )

@@ -8,6 +8,8 @@ and where they stand. Positions are not added here: the transformer does that, t
     model.embedders.patches   images and videos
     model.embedders.text      token ids
     model.embedders.vectors   vectors as they are
+    model.embedders.waveform      samples of audio
+    model.embedders.spectrogram   log mel energies
 """
 
-__all__ = ["learned", "options", "patches", "text", "vectors"]
+__all__ = ["learned", "options", "patches", "spectrogram", "text", "vectors", "waveform"]

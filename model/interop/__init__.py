@@ -11,10 +11,12 @@ Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
     model.interop.family     what a family is; translating weights by its table
     model.interop.families   the families by model_type
     model.interop.gpt2       learned positions, layer norm, GELU
+    model.interop.hubert     wav2vec 2.0's encoder without its quantiser
     model.interop.llama      rotary positions, RMS norm, SwiGLU
     model.interop.vision     what families of images have in common
     model.interop.vit        patches, learned positions, a pooler
     model.interop.vit_mae    sinusoids on the grid, a decoder of pixels
+    model.interop.wav2vec2   convolutions over waveforms, convolutional positions
 """
 
 __all__ = [
@@ -27,8 +29,10 @@ __all__ = [
     "families",
     "family",
     "gpt2",
+    "hubert",
     "llama",
     "vision",
     "vit",
     "vit_mae",
+    "wav2vec2",
 ]

@@ -7,11 +7,12 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from configs.options import construct
+from model.codebooks import ContrastiveHead
 from model.embedders.options import TextOptions
 from model.embedders.text import TextEmbedder
 from model.heads import LMHead, Pooler
 from model.interop.family import Description
-from model.options import AnyHead, PixelDecoderOptions, PoolerOptions, TransformerOptions
+from model.options import AnyHead, ContrastiveHeadOptions, PixelDecoderOptions, PoolerOptions, TransformerOptions
 from model.pixel_decoder import PixelDecoder
 from model.tokens import Tokens
 
@@ -35,6 +36,8 @@ class DescribedModel(nn.Module):
 def _build_head(head: AnyHead, model: TransformerOptions) -> nn.Module:
     if isinstance(head, PoolerOptions):
         return Pooler(head, model.dim)
+    if isinstance(head, ContrastiveHeadOptions):
+        return ContrastiveHead(head, model)
     if isinstance(head, PixelDecoderOptions):
         return PixelDecoder(head, model)
     assert isinstance(model.embedder, TextOptions)

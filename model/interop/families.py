@@ -23,6 +23,8 @@ FAMILIES = {
     "dinov2_with_registers": "model.interop.dinov2_with_registers",
     "vit_mae": "model.interop.vit_mae",
     "clip": "model.interop.clip",
+    "wav2vec2": "model.interop.wav2vec2",
+    "hubert": "model.interop.hubert",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 
@@ -79,5 +81,7 @@ def _table(family: Family[Any], architecture: str) -> list[Rename]:
 
 def _rooted(rename: Rename, theirs: str, ours: str) -> Rename:
     beside = {key: getattr(rename, key) for key in ("needs", "excludes")}
-    rooted = {key: name and ours + name for key, name in beside.items()}
+    rooted = {key: name and ours + name for key, name in beside.items()} | {
+        "older": rename.older and theirs + rename.older
+    }
     return replace(rename, theirs=theirs + rename.theirs, ours=tuple(ours + part for part in rename.parts), **rooted)

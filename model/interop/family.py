@@ -41,7 +41,8 @@ class Rename:
     "Whether theirs holds matrices as [in, out]."
     lead: int = 0
     "Dimensions of 1 that theirs has in front of ours; below 0: that ours has in front of theirs."
-
+    older: str | None = None
+    "Their whole name for it in older files, which is read too."
     needs: str | None = None
     "The line holds only where this weight of ours exists too."
     excludes: str | None = None
@@ -104,6 +105,8 @@ def to_ours(
     found = Imported()
     used: set[str] = set()
     for theirs_name, ours_names, rename in _pairs(names, shapes):
+        if rename.older is not None and theirs_name not in theirs:
+            theirs_name = rename.older
         if theirs_name not in theirs:
             continue
         used.add(theirs_name)

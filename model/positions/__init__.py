@@ -5,6 +5,7 @@ model.positions.absolute   added to the stream before the first block
 model.positions.rotary     rotation of queries and keys
 model.positions.biases     added to attention scores
 model.positions.grid       places on a grid, and tables over one
+model.positions.convolutional  the same, from a convolution over the stream
 """
 
-__all__ = ["absolute", "biases", "grid", "options", "rotary"]
+__all__ = ["absolute", "biases", "convolutional", "grid", "options", "rotary"]

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from configs.options import Kind, Part
+from model.embedders.options import Activation
 
 
 class NoPositions(Part):
@@ -42,6 +43,23 @@ class SinusoidalPositions(Part):
     "On a grid, the shares of the axes from the last to the first: columns before rows, as in MAE's weights."
 
     builds: ClassVar[str] = "model.positions.absolute:SinusoidalPositions"
+
+
+class ConvolutionalPositions(Part):
+    """A grouped convolution over the stream, weight-normalised, added to it (Mohamed et al. 2019; Baevski et al. 2020).
+
+    Rows hold one document each, and every token sees all others: the convolution reaches over both sides.
+    """
+
+    kind: Literal["convolutional"] = "convolutional"
+    kernel: int = Field(default=128, gt=0)
+    "Tokens that it reaches over."
+    groups: int = Field(default=16, gt=0)
+    "Groups of channels, each convolved by itself; a divisor of the width."
+    activation: Activation = "gelu"
+    "After the convolution."
+
+    builds: ClassVar[str] = "model.positions.convolutional:ConvolutionalPositions"
 
 
 class RotaryPositions(Part):
@@ -92,6 +110,7 @@ AnyPositions = Annotated[
     | RotaryPositions
     | AlibiPositions
     | RelativePositions
-    | GridBiasPositions,
+    | GridBiasPositions
+    | ConvolutionalPositions,
     Kind(),
 ]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from configs.errors import ConfigError
 from configs.options import validate
 from train.options import AdamWOptions
-from train.schedule import ConstantSchedule, CosineSchedule, WSDSchedule
+from train.schedule import ConstantSchedule, CosineSchedule, ExponentialSchedule, WSDSchedule
 
-Schedule = ConstantSchedule | CosineSchedule | WSDSchedule
+Schedule = ConstantSchedule | CosineSchedule | WSDSchedule | ExponentialSchedule
 
 
 def curve(schedule: Schedule, total: int, steps: int) -> list[float]:
@@ -34,6 +34,12 @@ SCHEDULES = st.one_of(
         steps=st.none() | st.integers(1, 60),
         final=st.floats(0, 1),
         shape=st.sampled_from(["linear", "sqrt"]),
+    ),
+    st.builds(
+        ExponentialSchedule,
+        warmup=st.integers(0, 30),
+        decay=st.floats(0.01, 0.999),
+        final=st.floats(0, 1),
     ),
 )
 
@@ -68,6 +74,13 @@ def test_warm_up_is_linear_and_its_first_step_is_not_zero(schedule: Schedule) ->
 @pytest.mark.parametrize("schedule", [ConstantSchedule(), CosineSchedule(), WSDSchedule(decay=2)])
 def test_without_warm_up_the_first_step_is_the_peak(schedule: Schedule) -> None:
     assert schedule.scale(0, 100) == 1.0
+
+
+def test_exponential_decay_is_that_of_wav2vec2() -> None:
+    # max(2 x 0.999995^step, 0.5): Baevski et al. 2020, section 4.2.
+    schedule = ExponentialSchedule(decay=0.999995, final=0.25)
+    for step in (0, 1, 1000, 277_258, 277_259, 400_000):
+        assert 2 * schedule.scale(step, 1) == pytest.approx(max(2 * math.exp(step * math.log(0.999995)), 0.5))
 
 
 def test_cosine_takes_its_textbook_values() -> None:

@@ -4,6 +4,7 @@ train.objectives.options     options of every objective, free of torch
 train.objectives.objective   the interface
 train.objectives.causal_lm   predict the next token
 train.objectives.masked_autoencoder   predict the pixels of masked patches
+train.objectives.wav2vec2    tell masked frames of audio from distractors
 """
 
-__all__ = ["causal_lm", "masked_autoencoder", "objective", "options"]
+__all__ = ["causal_lm", "masked_autoencoder", "objective", "options", "wav2vec2"]

@@ -25,6 +25,14 @@ class Objective(nn.Module, ABC):
     fields: ClassVar[tuple[str, ...]]
     "The fields of a sample that it reads."
 
+    def set_step(self, step: int, last: int) -> None:
+        """Called before every training step: what follows the step (a temperature) is a pure function of it.
+
+        Args:
+            step: optimizer steps already taken.
+            last: `train.steps`.
+        """
+
     @abstractmethod
     def num_targets(self, batch: Batch) -> int:
         """How many terms the loss of `batch` sums (predicted tokens). Called on the CPU, before the transfer."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
+
 from configs.options import Kind, Part
-from model.options import PixelDecoderOptions
+from model.options import ContrastiveHeadOptions, PixelDecoderOptions
+from train.schedule import AnySchedule, ExponentialSchedule
 
 
 class CausalLMOptions(Part):
@@ -30,4 +33,22 @@ class MaskedAutoencoderOptions(Part):
     builds: ClassVar[str] = "train.objectives.masked_autoencoder:MaskedAutoencoder"
 
 
-AnyObjective = Annotated[CausalLMOptions | MaskedAutoencoderOptions, Kind(default="causal_lm")]
+class Wav2Vec2Options(Part):
+    """Tell masked frames of audio from distractors, both quantised (Baevski et al. 2020, wav2vec 2.0)."""
+
+    kind: Literal["wav2vec2"] = "wav2vec2"
+    head: ContrastiveHeadOptions = ContrastiveHeadOptions()
+    "The codebooks, and the space of comparison."
+    temperature: float = Field(default=0.1, gt=0)
+    "Cosine similarities are divided by it."
+    diversity_weight: float = Field(default=0.1, ge=0)
+    "Weight of the loss that has all entries used."
+    gumbel_temperature: float = Field(default=2.0, gt=0)
+    "Highest temperature of the Gumbel softmax that draws entries in training."
+    gumbel_schedule: AnySchedule = ExponentialSchedule(decay=0.999995, final=0.25)
+    "Factor of it at each step."
+
+    builds: ClassVar[str] = "train.objectives.wav2vec2:Wav2Vec2"
+
+
+AnyObjective = Annotated[CausalLMOptions | MaskedAutoencoderOptions | Wav2Vec2Options, Kind(default="causal_lm")]

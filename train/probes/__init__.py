@@ -6,6 +6,7 @@ train.probes.linear_probe   a linear classifier on frozen features
 train.probes.loss      the objective on held-out samples
 train.probes.bits_per_byte   bits of held-out text per byte
 train.probes.sample    text generated from a prompt
+train.probes.contrastive   masked frames of audio among distractors, use of codebooks
 """
 
-__all__ = ["bits_per_byte", "linear_probe", "loss", "options", "probe", "sample"]
+__all__ = ["bits_per_byte", "contrastive", "linear_probe", "loss", "options", "probe", "sample"]

@@ -61,6 +61,14 @@ class BitsPerByteProbeOptions(LossProbeOptions):
             raise ValueError(f"probes.{name} counts bytes and needs data.tokenizer; add it")
 
 
+class ContrastiveProbeOptions(LossProbeOptions):
+    """Accuracy of telling masked frames from distractors on held-out samples, and use of the codebooks."""
+
+    kind: Literal["contrastive"] = "contrastive"  # type: ignore[assignment]
+
+    builds: ClassVar[str] = "train.probes.contrastive:ContrastiveProbe"
+
+
 class SampleProbeOptions(ProbeOptions):
     """Text that the model writes."""
 
@@ -105,4 +113,7 @@ class LinearProbeOptions(ProbeOptions):
             raise ValueError(f"probes.{name} is scored on data.validation, which the recipe does not have; add it")
 
 
-AnyProbe = Annotated[LossProbeOptions | BitsPerByteProbeOptions | SampleProbeOptions | LinearProbeOptions, Kind()]
+AnyProbe = Annotated[
+    LossProbeOptions | BitsPerByteProbeOptions | SampleProbeOptions | LinearProbeOptions | ContrastiveProbeOptions,
+    Kind(),
+]
