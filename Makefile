@@ -1,4 +1,5 @@
 # make train    pretrain a small GPT on the standard library's source: environment, shards, training
+# make image    pretrain a masked autoencoder on digits
 # make test     lint, types and every test this machine can run
 # make quick    the tests that take no real processes (90 s)
 # make soak     what takes longer
@@ -16,11 +17,11 @@ NPROC ?= 2
 # Threads of one rank; torchrun would say 1, loudly.
 export OMP_NUM_THREADS ?= $(shell n=$$(( $$(nproc) / $(NPROC) )); echo $$(( n > 0 ? n : 1 )))
 
-.PHONY: train test quick soak lint types format install clean
+.PHONY: train image test quick soak lint types format install clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
 
 train: $(INSTALLED) $(CORPUS)
 	$(BIN)/torchrun --standalone --nproc-per-node $(NPROC) -m train configs/quickstart.yaml \
@@ -28,6 +29,13 @@ train: $(INSTALLED) $(CORPUS)
 
 $(CORPUS): | $(INSTALLED)
 	$(BIN)/polytrain pack text stdlib shards/quickstart --vocab-size 4096 --shard-mb 2
+
+image: $(INSTALLED) shards/mnist/corpus.json
+	$(BIN)/torchrun --standalone --nproc-per-node $(NPROC) -m train configs/image/mae_mnist.yaml \
+		$(if $(STEPS),train.steps=$(STEPS)) $(ARGS)
+
+shards/mnist/corpus.json: | $(INSTALLED)
+	$(BIN)/polytrain pack dataset mnist-5k shards/mnist validation=0.2
 
 test: $(INSTALLED) lint types
 	$(BIN)/python -m pytest -m "not soak"
