@@ -1,5 +1,6 @@
 # make train    (or make text) pretrain a small GPT on the standard library's source: environment, shards, training
 # make audio    pretrain a small wav2vec 2.0 on spoken prompts
+# make image    pretrain a masked autoencoder on digits
 # make test     lint, types and every test this machine can run
 # make quick    the tests that take no real processes (90 s)
 # make soak     what takes longer
@@ -17,7 +18,7 @@ NPROC ?= 2
 # Threads of one rank; torchrun would say 1, loudly.
 export OMP_NUM_THREADS ?= $(shell n=$$(( $$(nproc) / $(NPROC) )); echo $$(( n > 0 ? n : 1 )))
 
-.PHONY: train text audio test quick soak lint types format install clean
+.PHONY: train text audio test quick soak lint types format install clean image
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +40,13 @@ audio: $(INSTALLED) shards/asterisk/corpus.json
 # The shortest clips have no room for a masked span.
 shards/asterisk/corpus.json: | $(INSTALLED)
 	$(BIN)/polytrain pack dataset asterisk shards/asterisk min_seconds=0.3 validation=0.1
+
+image: $(INSTALLED) shards/mnist/corpus.json
+	$(BIN)/torchrun --standalone --nproc-per-node $(NPROC) -m train configs/image/mae_mnist.yaml \
+		$(if $(STEPS),train.steps=$(STEPS)) $(ARGS)
+
+shards/mnist/corpus.json: | $(INSTALLED)
+	$(BIN)/polytrain pack dataset mnist-5k shards/mnist validation=0.2
 
 test: $(INSTALLED) lint types
 	$(BIN)/python -m pytest -m "not soak"

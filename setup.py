@@ -56,6 +56,7 @@ setup(
         "tensorboard>=2.15",
         "torch>=2.8",
         "tqdm>=4.66",
+        "typing-extensions>=4.12",
         "webdataset>=1.0",
     ],
     extras_require={

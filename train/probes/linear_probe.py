@@ -126,6 +126,6 @@ def logistic_regression(features: Tensor, labels: Tensor, *, weight_decay: float
             value.backward()  # type: ignore[no-untyped-call]
             return value
 
-        optimizer.step(loss)
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
     weight, bias = weight.detach(), bias.detach()
     return logits
