@@ -3,9 +3,13 @@
 An embedder's `forward` takes the fields of a batch and returns `model.tokens.Tokens`: vectors of the model's width,
 and where they stand. Positions are not added here: the transformer does that, the same way for all.
 
-    model.embedders.options   options of all of them, free of torch
-    model.embedders.text      token ids
-    model.embedders.vectors   vectors as they are
+    model.embedders.options         options of all of them, free of torch
+    model.embedders.text            token ids
+    model.embedders.vectors         vectors as they are
+    model.embedders.table_rows      tables, one token per row
+    model.embedders.table_cells     tables, one token per cell
+    model.embedders.table_scaling   what both know of a table's features
+    model.embedders.tuples          (x, y) pairs, (state, action, reward) triples
 """
 
-__all__ = ["options", "text", "vectors"]
+__all__ = ["options", "table_cells", "table_rows", "table_scaling", "text", "tuples", "vectors"]

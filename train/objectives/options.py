@@ -17,4 +17,12 @@ class CausalLMOptions(Part):
     builds: ClassVar[str] = "train.objectives.causal_lm:CausalLM"
 
 
-AnyObjective = Annotated[CausalLMOptions, Kind(default="causal_lm")]
+class PFNOptions(Part):
+    """Predict the classes of a table's queried rows from its known rows (Müller et al. 2022, prior-data fitting)."""
+
+    kind: Literal["pfn"] = "pfn"
+
+    builds: ClassVar[str] = "train.objectives.pfn:PFN"
+
+
+AnyObjective = Annotated[CausalLMOptions | PFNOptions, Kind(default="causal_lm")]

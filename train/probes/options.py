@@ -66,4 +66,21 @@ class SampleProbeOptions(ProbeOptions):
             raise ValueError(f"probes.{name} writes text and needs data.tokenizer; add it")
 
 
-AnyProbe = Annotated[LossProbeOptions | SampleProbeOptions, Kind()]
+TableName = Literal["iris", "wine", "breast_cancer", "digits"]
+
+
+class TablesProbeOptions(ProbeOptions):
+    """Accuracy on scikit-learn's small tables, beside logistic regression and a random forest."""
+
+    kind: Literal["tables"] = "tables"
+    tables: list[TableName] = Field(default_factory=lambda: ["iris", "wine", "breast_cancer"], min_length=1)
+    "The tables whose mean accuracy is reported."
+    splits: int = Field(default=5, gt=0)
+    "Random splits of every table, one half known and one half asked for; the same in every run."
+    orders: int = Field(default=4, gt=0)
+    "Orders of the feature columns to average over; classes are averaged over all their cyclic shifts."
+
+    builds: ClassVar[str] = "train.probes.tables:TablesProbe"
+
+
+AnyProbe = Annotated[LossProbeOptions | SampleProbeOptions | TablesProbeOptions, Kind()]
