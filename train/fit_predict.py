@@ -7,6 +7,7 @@ probabilities = fit_predict(model, known_features, known_labels, features, order
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import torch
@@ -54,9 +55,9 @@ def fit_predict(
             shifted_R = (label_R + shift) % len(classes)
             probabilities_RN = _probabilities(model, features_RC[:, columns], shifted_R, len(label_X), len(classes))
             members.append(probabilities_RN[len(label_X) :].roll(-shift, dims=1))
-    # Sorted, the sum does not depend on which member came first.
-    mean_QN: NDArray[np.float64] = torch.stack(members).sort(dim=0).values.mean(0).cpu().numpy()
-    return mean_QN
+    # Sorted, and then one by one: the sum does not depend on which member came first, nor on the place in the array.
+    total_QN = sum(torch.stack(members).sort(dim=0).values.unbind(), torch.zeros(()))
+    return cast(NDArray[np.float64], (total_QN / len(members)).cpu().numpy())
 
 
 def _orders(num_columns: int, most: int, orders: int) -> Iterator[list[int]]:

@@ -35,7 +35,7 @@ class TableCellEmbedder(nn.Module):
             num_features_B: how many of the columns are no padding.
             num_context_B: how many of the first rows are the context.
         """
-        batch, rows, columns = features_BRC.shape
+        rows, columns = features_BRC.shape[1:]
         values_BRC, missing_BRC = standardised(features_BRC, num_features_B, num_context_B, self.options.clip)
         pairs_BRC2 = torch.stack((values_BRC, missing_BRC.to(values_BRC.dtype)), dim=-1)
         cells_BRCD = self.value(pairs_BRC2.to(self.value.weight.dtype)) + self.cell(label_BR.new_zeros(1))

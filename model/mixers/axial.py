@@ -68,20 +68,22 @@ class Axial(Attention):
         weights_NHLL = super().materialize(lines(x_BTD, grid, self.axis), context)
         index_NL = lines(torch.arange(length, device=x_BTD.device)[None], grid, self.axis)
         whole_BHTT = x_BTD.new_zeros(batch, weights_NHLL.shape[1], length, length)
-        weights_BHNLL = weights_NHLL.unflatten(0, (batch, -1)).transpose(1, 2)
+        weights_BHNLL = weights_NHLL.reshape(batch, -1, *weights_NHLL.shape[1:]).transpose(1, 2)
         whole_BHTT[:, :, index_NL[:, :, None], index_NL[:, None, :]] = weights_BHNLL
         return whole_BHTT
 
 
 def lines(x: Tensor, grid: tuple[int, ...], axis: int) -> Tensor:
     """Every line of a grid along `axis` as a row: [B, T, ...] -> [B * lines, length, ...]."""
-    return x.unflatten(1, grid).movedim(1 + axis, len(grid)).flatten(0, len(grid) - 1)
+    on_grid = x.reshape(len(x), *grid, *x.shape[2:])
+    return on_grid.movedim(1 + axis, len(grid)).flatten(0, len(grid) - 1)
 
 
 def from_lines(x: Tensor, batch: int, grid: tuple[int, ...], axis: int) -> Tensor:
     """What `lines` undoes: [B * lines, length, ...] -> [B, T, ...]."""
     others = grid[:axis] + grid[axis + 1 :]
-    return x.unflatten(0, (batch, *others)).movedim(len(grid), 1 + axis).flatten(1, len(grid))
+    apart = x.reshape(batch, *others, *x.shape[1:])
+    return apart.movedim(len(grid), 1 + axis).flatten(1, len(grid))
 
 
 def _require(grid: tuple[int, ...] | None, num_tokens: int, axis: int) -> tuple[tuple[int, ...], int]:

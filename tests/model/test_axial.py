@@ -83,5 +83,5 @@ def test_tokens_that_fill_no_grid_are_refused(grid: Any) -> None:
 
 
 def test_positions_inside_attention_are_refused() -> None:
-    with pytest.raises(ConfigError, match="model.positions=rotary: axial mixers know of no positions"):
+    with pytest.raises(ConfigError, match=r"model\.positions=rotary: axial mixers know of no positions"):
         _mixer(Axial, AxialOptions(num_heads=2, axis=0), positions="rotary")

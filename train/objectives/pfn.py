@@ -86,11 +86,8 @@ def table_of(model: TransformerOptions) -> TableRowsOptions | TableCellsOptions:
     """
     if not isinstance(model.embedder, TableRowsOptions | TableCellsOptions):
         raise ConfigError(f"objective pfn: reads tables; model.embedder is {model.embedder.kind}.")
-    wanted = {"visibility": "context", "documents": "separate"}
-    found = {name: getattr(model, name) for name in wanted} | {"positions": model.positions.kind}
-    for name, value in (wanted | {"positions": "none"}).items():
+    found = {"visibility": model.visibility, "documents": model.documents, "positions": model.positions.kind}
+    for name, value in {"visibility": "context", "documents": "separate", "positions": "none"}.items():
         if found[name] != value:
-            raise ConfigError(
-                f"objective pfn: model.{name} is {found[name]}; rows are a set: set model.{name}: {value}."
-            )
+            raise ConfigError(f"objective pfn: rows are a set; model.{name} is {found[name]}, set it to {value}.")
     return model.embedder

@@ -73,7 +73,7 @@ class TablesProbeOptions(ProbeOptions):
     """Accuracy on scikit-learn's small tables, beside logistic regression and a random forest."""
 
     kind: Literal["tables"] = "tables"
-    tables: list[TableName] = Field(default_factory=lambda: ["iris", "wine", "breast_cancer"], min_length=1)
+    tables: list[TableName] = Field(default=["iris", "wine", "breast_cancer"], min_length=1)
     "The tables whose mean accuracy is reported."
     splits: int = Field(default=5, gt=0)
     "Random splits of every table, one half known and one half asked for; the same in every run."
