@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,8 @@ class _TableTrainer(Trainer):
 
 
 @pytest.fixture
-def trainer(tmp_path: Path) -> Iterator[Trainer]:
-    yield _TableTrainer(tmp_path, tmp_path)
+def trainer(tmp_path: Path) -> Trainer:
+    return _TableTrainer(tmp_path, tmp_path)
 
 
 def _of_steps(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
