@@ -1,6 +1,7 @@
 # make train    (or make text) pretrain a small GPT on the standard library's source: environment, shards, training
 # make audio    pretrain a small wav2vec 2.0 on spoken prompts
 # make image    pretrain a masked autoencoder on digits
+# make tabular  fit a small network to computed tables and classify real ones: seven minutes on two cores
 # make test     lint, types and every test this machine can run
 # make quick    the tests that take no real processes (90 s)
 # make soak     what takes longer
@@ -18,17 +19,21 @@ NPROC ?= 2
 # Threads of one rank; torchrun would say 1, loudly.
 export OMP_NUM_THREADS ?= $(shell n=$$(( $$(nproc) / $(NPROC) )); echo $$(( n > 0 ? n : 1 )))
 
-.PHONY: train text audio test quick soak lint types format install clean image
+.PHONY: train text image audio tabular test quick soak lint types format install clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -10
 
 train: $(INSTALLED) $(CORPUS)
 	$(BIN)/torchrun --standalone --nproc-per-node $(NPROC) -m train configs/quickstart.yaml \
 		$(if $(STEPS),train.steps=$(STEPS)) $(ARGS)
 
 text: train
+
+tabular: $(INSTALLED)
+	$(BIN)/torchrun --standalone --nproc-per-node $(NPROC) -m train configs/tabular/pfn.yaml \
+		$(if $(STEPS),train.steps=$(STEPS)) $(ARGS)
 
 $(CORPUS): | $(INSTALLED)
 	$(BIN)/polytrain pack text stdlib shards/quickstart --vocab-size 4096 --shard-mb 2

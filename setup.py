@@ -63,7 +63,7 @@ setup(
         "text": ["tokenizers>=0.21", "zstandard>=0.22"],
         "image": ["torchvision>=0.23", "pillow>=10"],
         "audio": ["soundfile>=0.12", "torchaudio>=2.8"],
-        "tabular": ["pandas>=2.2", "pyarrow>=15"],
+        "tabular": ["pandas>=2.2", "pyarrow>=15", "scikit-learn>=1.5"],
         "remote": ["fsspec[http]>=2024.6"],
         "flash": ["flash-attn>=2.8"],
         "dev": [

@@ -190,9 +190,11 @@ class Transformer(nn.Module):
             mixer, positions = block.mixer, block.options.positions
             rule, asks = mixer.rule(base), mixer.asks() | {"has_bias": bias is not None}
             backend = self.options.backend if mixer.takes_backend else None
-            asked = (rule, backend, *asks.items())
+            asked = (rule, backend, mixer.axis, *asks.items())
             if asked not in rules:
-                rules[asked] = visible(backend, rule, query, key, tokens.x, **asks)
+                asking = mixer.places(query, tokens.grid)
+                seen = asking if query is key else mixer.places(key, tokens.grid)
+                rules[asked] = visible(backend, rule, asking, seen, tokens.x, **asks)
             angles = None
             if isinstance(positions, RotaryPositions) and mixer.head_width:
                 kind = (positions.base, mixer.head_width)
@@ -200,7 +202,7 @@ class Transformer(nn.Module):
                     cos, sin = rotary_angles(tokens.positions, mixer.head_width, positions.base)
                     turns[kind] = (cos.to(tokens.x.dtype), sin.to(tokens.x.dtype))
                 angles = turns[kind]
-            contexts.append(MixerContext(rules[asked], angles, bias))
+            contexts.append(MixerContext(rules[asked], angles, bias, tokens.grid))
         return contexts
 
     def _biases(self, tokens: Tokens, key_positions: Tensor) -> list[Tensor | None]:

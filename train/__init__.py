@@ -28,6 +28,7 @@ Does not belong here: reading data files, layers, command-line presentation beyo
     train.bad_samples  a record of the samples that could not be read
     train.check        what a recipe would train, without building it
     train.inference    a trained model in one process
+    train.fit_predict  real tables, classified by a model fitted to a prior
     train.export       Hugging Face folders from a run
 """
 
@@ -39,6 +40,7 @@ __all__ = [
     "engines",
     "epochs",
     "export",
+    "fit_predict",
     "inference",
     "interruption",
     "loop",

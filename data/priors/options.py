@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from configs.options import Part
+from data.transforms import AnyTransform
 
 
 class PriorOptions(Part):
@@ -53,6 +54,8 @@ class TableOptions(PriorOptions):
     "Probability that a table has categorical columns; a random share of its columns is then made so."
     missing: float = Field(default=0.0, ge=0, lt=1)
     "Largest share of cells that are missing (NaN); each table draws its own share below it."
+    transforms: list[AnyTransform] = Field(default_factory=list)
+    "Applied to each table, in this order: context_split says which rows are known."
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:

@@ -34,8 +34,9 @@ class Prior(ABC, Generic[OptionsT]):
 
     @property
     def fingerprint(self) -> int:
-        """A 63-bit hash of every option and the version of the code."""
-        content = json.dumps({"version": self.version, "options": self.options.tree()}, sort_keys=True)
+        """A 63-bit hash of every option and the version of the code; transforms are hashed by who applies them."""
+        options = {key: value for key, value in self.options.tree().items() if key != "transforms"}
+        content = json.dumps({"version": self.version, "options": options}, sort_keys=True)
         return fingerprint_of(content.encode())
 
     def __len__(self) -> int:

@@ -10,6 +10,22 @@ and where they stand. Positions are not added here: the transformer does that, t
     model.embedders.vectors   vectors as they are
     model.embedders.waveform      samples of audio
     model.embedders.spectrogram   log mel energies
+    model.embedders.table_rows      tables, one token per row
+    model.embedders.table_cells     tables, one token per cell
+    model.embedders.table_scaling   what both know of a table's features
+    model.embedders.tuples          (x, y) pairs, (state, action, reward) triples
 """
 
-__all__ = ["learned", "options", "patches", "spectrogram", "text", "vectors", "waveform"]
+__all__ = [
+    "learned",
+    "options",
+    "patches",
+    "spectrogram",
+    "table_cells",
+    "table_rows",
+    "table_scaling",
+    "text",
+    "tuples",
+    "vectors",
+    "waveform",
+]

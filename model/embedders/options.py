@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from configs.options import Kind, Part
+from configs.options import Kind, Options, Part
 
 Positive = Annotated[int, Field(gt=0)]
 Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
@@ -239,7 +239,67 @@ class SpectrogramOptions(Embedder):
         return self.max_length
 
 
+class TableOptions(Embedder):
+    """What embedders of tables have in common."""
+
+    max_features: int = Field(gt=0)
+    "Most feature columns; narrower tables are padded."
+    max_classes: int = Field(ge=2)
+    "Most classes."
+    clip: float = Field(default=5.0, gt=0)
+    "Largest magnitude of a standardised feature."
+
+
+class TableRowsOptions(TableOptions):
+    """Tables, one token per row (Hollmann et al. 2023, TabPFN)."""
+
+    kind: Literal["table_rows"] = "table_rows"
+
+    builds: ClassVar[str] = "model.embedders.table_rows:TableRowEmbedder"
+
+
+class TableCellsOptions(TableOptions):
+    """Tables, one token per cell (Hollmann et al. 2025, TabPFN v2); for `axial` mixers."""
+
+    kind: Literal["table_cells"] = "table_cells"
+
+    builds: ClassVar[str] = "model.embedders.table_cells:TableCellEmbedder"
+
+
+class TupleElement(Options):
+    """One element of every tuple: a vector of numbers, or a category."""
+
+    width: int = Field(default=1, gt=0)
+    "How many numbers."
+    classes: int | None = Field(default=None, gt=0)
+    "How many categories, where it is one."
+
+
+class TuplesOptions(Embedder):
+    """Sequences of tuples: (x, y) of a regression task, (state, action, reward) of a decision process."""
+
+    kind: Literal["tuples"] = "tuples"
+    elements: dict[str, TupleElement] = Field(min_length=1)
+    "The elements by the names of their fields, in the order in which a model sees them."
+    max_length: int | None = Field(default=None, gt=0)
+    "Most tuples; sizes learned positions."
+
+    builds: ClassVar[str] = "model.embedders.tuples:TupleEmbedder"
+
+    @property
+    def num_positions(self) -> int | None:
+        return self.max_length and self.max_length * len(self.elements)
+
+
 AnyEmbedder = Annotated[
-    TextOptions | VectorsOptions | PatchesOptions | TubeletsOptions | WaveformOptions | SpectrogramOptions,
+    TextOptions
+    | VectorsOptions
+    | PatchesOptions
+    | TubeletsOptions
+    | WaveformOptions
+    | SpectrogramOptions
+    | TableRowsOptions
+    | TableCellsOptions
+    | TuplesOptions,
     Kind(default="text"),
 ]

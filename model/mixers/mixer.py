@@ -32,6 +32,8 @@ class MixerContext:
     "Rotary cosine and sine of the tokens [B or 1, 1, T, K]."
     bias: Tensor | None = None
     "Added to attention scores [1 or B, H, T, S]."
+    grid: tuple[int, ...] | None = None
+    "Size of the grid that the tokens stand on."
 
 
 State = tuple[Tensor, ...]
@@ -45,6 +47,8 @@ class Mixer(nn.Module, ABC):
     "Whether an attention backend computes it; else `context.visible` holds only the rule and the places."
     head_width: int = 0
     "K, where queries and keys are rotated; 0 where nothing is."
+    axis: int | None = None
+    "Axis of the grid along which tokens mix, every line for itself; None: all tokens with each other."
 
     def asks(self) -> dict[str, Any]:
         """What its backend must be able to do: fields of `Request`."""
@@ -53,6 +57,10 @@ class Mixer(nn.Module, ABC):
     def rule(self, base: Visibility) -> Visibility:
         """Who sees whom here, given the model's rule."""
         return base
+
+    def places(self, places: Places, grid: tuple[int, ...] | None) -> Places:
+        """Where tokens stand for this mixer: a function of `axis`."""
+        return places
 
     @abstractmethod
     def forward(self, x_BTD: Tensor, context: MixerContext) -> Tensor:

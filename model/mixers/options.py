@@ -61,4 +61,14 @@ class AttentionOptions(Part):
             )
 
 
-AnyMixer = Annotated[AttentionOptions, Kind(default="attention")]
+class AxialOptions(AttentionOptions):
+    """Attention along one axis of the grid that tokens stand on, every line for itself (Ho et al. 2019)."""
+
+    kind: Literal["axial"] = "axial"  # type: ignore[assignment]
+    axis: int = Field(ge=0)
+    "Along which axis. Of a table: 0 mixes the cells of a column, 1 those of a row."
+
+    builds: ClassVar[str] = "model.mixers.axial:Axial"
+
+
+AnyMixer = Annotated[AttentionOptions | AxialOptions, Kind(default="attention")]

@@ -5,6 +5,7 @@ train.objectives.objective   the interface
 train.objectives.causal_lm   predict the next token
 train.objectives.masked_autoencoder   predict the pixels of masked patches
 train.objectives.wav2vec2    tell masked frames of audio from distractors
+train.objectives.pfn         predict the classes of a table's queried rows
 """
 
-__all__ = ["causal_lm", "masked_autoencoder", "objective", "options", "wav2vec2"]
+__all__ = ["causal_lm", "masked_autoencoder", "objective", "options", "pfn", "wav2vec2"]

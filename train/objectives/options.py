@@ -51,4 +51,14 @@ class Wav2Vec2Options(Part):
     builds: ClassVar[str] = "train.objectives.wav2vec2:Wav2Vec2"
 
 
-AnyObjective = Annotated[CausalLMOptions | MaskedAutoencoderOptions | Wav2Vec2Options, Kind(default="causal_lm")]
+class PFNOptions(Part):
+    """Predict the classes of a table's queried rows from its known rows (Müller et al. 2022, prior-data fitting)."""
+
+    kind: Literal["pfn"] = "pfn"
+
+    builds: ClassVar[str] = "train.objectives.pfn:PFN"
+
+
+AnyObjective = Annotated[
+    CausalLMOptions | MaskedAutoencoderOptions | Wav2Vec2Options | PFNOptions, Kind(default="causal_lm")
+]

@@ -7,6 +7,7 @@ train.probes.loss      the objective on held-out samples
 train.probes.bits_per_byte   bits of held-out text per byte
 train.probes.sample    text generated from a prompt
 train.probes.contrastive   masked frames of audio among distractors, use of codebooks
+train.probes.tables    classification of small real tables, beside scikit-learn
 """
 
-__all__ = ["bits_per_byte", "contrastive", "linear_probe", "loss", "options", "probe", "sample"]
+__all__ = ["bits_per_byte", "contrastive", "linear_probe", "loss", "options", "probe", "sample", "tables"]

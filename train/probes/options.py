@@ -113,7 +113,29 @@ class LinearProbeOptions(ProbeOptions):
             raise ValueError(f"probes.{name} is scored on data.validation, which the recipe does not have; add it")
 
 
+TableName = Literal["iris", "wine", "breast_cancer", "digits"]
+
+
+class TablesProbeOptions(ProbeOptions):
+    """Accuracy on scikit-learn's small tables, beside logistic regression and a random forest."""
+
+    kind: Literal["tables"] = "tables"
+    tables: list[TableName] = Field(default=["iris", "wine", "breast_cancer"], min_length=1)
+    "The tables whose mean accuracy is reported."
+    splits: int = Field(default=5, gt=0)
+    "Random splits of every table, one half known and one half asked for; the same in every run."
+    orders: int = Field(default=4, gt=0)
+    "Orders of the feature columns to average over; classes are averaged over all their cyclic shifts."
+
+    builds: ClassVar[str] = "train.probes.tables:TablesProbe"
+
+
 AnyProbe = Annotated[
-    LossProbeOptions | BitsPerByteProbeOptions | SampleProbeOptions | LinearProbeOptions | ContrastiveProbeOptions,
+    LossProbeOptions
+    | BitsPerByteProbeOptions
+    | SampleProbeOptions
+    | LinearProbeOptions
+    | ContrastiveProbeOptions
+    | TablesProbeOptions,
     Kind(),
 ]

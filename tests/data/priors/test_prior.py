@@ -43,7 +43,7 @@ CHANGES: dict[str, Any] = {
     "seed": 4, "size": 51,
     "dim": 9, "points": 17, "tasks": 6, "pool_seed": 1, "noise_std": 0.25,
     "rows": 33, "min_features": 4, "max_features": 7, "min_classes": 3, "max_classes": 9,
-    "categorical": 0.7, "missing": 0.3,
+    "categorical": 0.7, "missing": 0.3, "transforms": [{"kind": "permute_classes"}],
     "causal": 0.75, "min_layers": 3, "max_layers": 7, "min_width": 5, "max_width": 33, "max_causes": 11,
     "weight_std": 2.0, "sparsity": 0.5,
     "base_rows": 65, "min_depth": 2, "max_depth": 23, "trees": 2, "candidates": 3,
