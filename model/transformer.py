@@ -187,9 +187,9 @@ class Transformer(nn.Module):
                 rules[asked] = visible(backend, rule, query, key, tokens.x, **asks)
             angles = None
             if isinstance(positions, RotaryPositions) and mixer.head_width:
-                kind = (positions.base, mixer.head_width)
+                kind = (mixer.head_width, positions.base, positions.scaling)
                 if kind not in turns:
-                    cos, sin = rotary_angles(tokens.positions, mixer.head_width, positions.base)
+                    cos, sin = rotary_angles(tokens.positions, *kind)
                     turns[kind] = (cos.to(tokens.x.dtype), sin.to(tokens.x.dtype))
                 angles = turns[kind]
             contexts.append(MixerContext(rules[asked], angles, bias))

@@ -7,6 +7,9 @@ Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
     model.interop.families   the families by model_type
     model.interop.gpt2       learned positions, layer norm, GELU
     model.interop.llama      rotary positions, RMS norm, SwiGLU
+    model.interop.mistral    Llama with a sliding window
+    model.interop.qwen3      Llama with normed queries and keys
+    model.interop.rotary_decoders  what the last three have in common
 """
 
-__all__ = ["described", "families", "family", "gpt2", "llama"]
+__all__ = ["described", "families", "family", "gpt2", "llama", "mistral", "qwen3", "rotary_decoders"]

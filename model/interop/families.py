@@ -14,6 +14,8 @@ from model.interop.family import Description, Family, Imported, Rename, to_ours,
 FAMILIES = {
     "llama": "model.interop.llama",
     "gpt2": "model.interop.gpt2",
+    "mistral": "model.interop.mistral",
+    "qwen3": "model.interop.qwen3",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 
