@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from configs.errors import ConfigError
+from configs.options import Part
 from model.embedders.options import TextOptions
 from model.interop.family import Config, Description
 from model.mixers.options import AttentionOptions
@@ -108,7 +109,7 @@ def attention_bias(description: Description) -> bool:
 
 def windows_of(description: Description) -> list[int | None]:
     """Tokens that a query sees in every layer, itself counted."""
-    windows = [block.mixer.window for block in description.model.blocks]
+    windows: list[int | None] = [getattr(block.mixer, "window", None) for block in description.model.blocks]
     return [None if window is None else window + 1 for window in windows]
 
 
@@ -135,7 +136,7 @@ def common_misfits(description: Description, *, qk_norm: str) -> list[str]:
     if not isinstance(embedder, TextOptions) or embedder.num_types or embedder.scaled:
         found.append(f"model.embedder={embedder.kind} with types or a scale")
     mixer = model.mixer
-    if mixer.kind != "attention":
+    if not _is_attention(mixer):
         return [*found, f"model.mixer={mixer.kind}"]
     parts = {"qk_norm": qk_norm, "softcap": None, "scale": None, "key_bias": None, "output_bias": None}
     found += [
@@ -150,8 +151,12 @@ def common_misfits(description: Description, *, qk_norm: str) -> list[str]:
     return found
 
 
-def _without_window(mixer: Any) -> Any:
-    return mixer.model_copy(update={"window": None}) if mixer.kind == "attention" else mixer
+def _is_attention(mixer: Part) -> bool:
+    return isinstance(mixer, AttentionOptions)
+
+
+def _without_window(mixer: Part) -> Part:
+    return mixer.model_copy(update={"window": None}) if _is_attention(mixer) else mixer
 
 
 def _window(size: int | None) -> int | None:
