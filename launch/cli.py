@@ -125,14 +125,19 @@ def _index(arguments: argparse.Namespace) -> None:
 
 def _generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    parser.add_argument("prompt", help="text to continue; empty starts a new document")
+    parser.add_argument("prompts", nargs="+", metavar="PROMPT", help="text to continue; empty starts a new document")
     parser.add_argument("--tokens", type=int, default=128, help="tokens to write at most (128)")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (0.8)")
     parser.add_argument("--top-k", type=int, help="draw from the k likeliest tokens")
     parser.add_argument("--top-p", type=float, help="draw from the likeliest tokens up to this total probability")
+    parser.add_argument("--min-p", type=float, help="draw from tokens with this share of the likeliest's probability")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
     parser.add_argument("--step", type=int, help="the checkpoint to use; default: the newest")
-    parser.epilog = 'example:\n  polytrain generate runs/quickstart "def " --tokens 64 --temperature 0.5'
+    parser.add_argument("--json", action="store_true", help="print a list of objects with prompt and text")
+    parser.epilog = (
+        'examples:\n  polytrain generate runs/quickstart "def " --tokens 64 --temperature 0.5\n'
+        '  polytrain generate runs/quickstart "def " "class " --json'
+    )
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -142,14 +147,22 @@ def _generate(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--temperature {arguments.temperature}: expected 0 or more.")
     if arguments.top_k is not None and arguments.top_k < 1:
         raise ConfigError(f"--top-k {arguments.top_k}: expected at least 1.")
-    if arguments.top_p is not None and not 0 < arguments.top_p <= 1:
-        raise ConfigError(f"--top-p {arguments.top_p}: expected more than 0 and at most 1.")
+    for flag, share in {"--top-p": arguments.top_p, "--min-p": arguments.min_p}.items():
+        if share is not None and not 0 < share <= 1:
+            raise ConfigError(f"{flag} {share}: expected more than 0 and at most 1.")
     from model.generate import Sampling
     from train.inference import TrainedModel
 
     model = TrainedModel.of_run(arguments.run, arguments.step)
-    sampling = Sampling(arguments.temperature, arguments.top_k, arguments.top_p)
-    print(arguments.prompt + model.continue_text(arguments.prompt, arguments.tokens, sampling, arguments.seed))
+    sampling = Sampling(arguments.temperature, arguments.top_k, arguments.top_p, arguments.min_p)
+    prompts = arguments.prompts
+    texts = model.continue_texts(prompts, arguments.tokens, sampling, arguments.seed)
+    if arguments.json:
+        pairs = zip(prompts, texts, strict=True)
+        print(json.dumps([{"prompt": prompt, "text": text} for prompt, text in pairs], indent=2))
+        return
+    for prompt, text in zip(prompts, texts, strict=True):
+        print(prompt + text)
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:

@@ -138,7 +138,8 @@ class Transformer(nn.Module):
             return DecodingState(tuple(layers), places)
         memory_places = memory.places()
         context = self._memory_context(memory.x, Places(nothing, None), memory_places)
-        recalled = tuple(self._block(number).cross.keys_values(memory.x, context) for number in self.options.order)
+        turns = map(self._block, self.options.order)
+        recalled = tuple(block.cross.keys_values(memory.x, context) if block.options.cross else () for block in turns)
         return DecodingState(tuple(layers), places, recalled, memory_places)
 
     def step(self, tokens: Tokens, state: DecodingState) -> tuple[Tokens, DecodingState]:
