@@ -22,6 +22,7 @@ Pretrain transformers of any modality on many machines.
   polytrain train configs/quickstart.yaml      train, or go on from the newest checkpoint
   polytrain generate runs/quickstart "def "    continue a prompt
   polytrain export runs/quickstart OUT         a folder that transformers loads
+  polytrain import HF_FOLDER OUT               the way back: a folder of transformers as a model of ours
 """
 
 
@@ -165,19 +166,38 @@ def _generate(arguments: argparse.Namespace) -> None:
         print(prompt + text)
 
 
+def _import_arguments(parser: argparse.ArgumentParser) -> None:
+    from launch import imports
+
+    imports.add_arguments(parser)
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from launch import imports
+
+    imports.run(arguments)
+
+
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("source", type=Path, metavar="RUN", help="a run folder, or one that `polytrain import` made")
     parser.add_argument("output", type=Path, metavar="OUT", help="the folder to create")
-    parser.add_argument("--step", type=int, help="the checkpoint to use; default: the newest")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights (float32)")
-    parser.epilog = "example:\n  polytrain export runs/quickstart exported"
+    parser.add_argument("--step", type=int, help="the checkpoint of a run to use; default: the newest")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16"],
+        help="of the weights; default: float32 for a run, as they are for an imported folder",
+    )
+    parser.epilog = (
+        "examples:\n  polytrain export runs/quickstart exported\n"
+        "  polytrain export imported/gpt2 exported --dtype bfloat16"
+    )
 
 
 def _export(arguments: argparse.Namespace) -> None:
     from train.export import export
 
-    family = export(arguments.run, arguments.output, step=arguments.step, dtype=arguments.dtype)
-    print(f"{arguments.output}: {family}, loads with transformers.AutoModelForCausalLM.from_pretrained")
+    cls = export(arguments.source, arguments.output, step=arguments.step, dtype=arguments.dtype)
+    print(f"{arguments.output}: {cls}, loads with transformers.{cls}.from_pretrained")
 
 
 def _schema_arguments(parser: argparse.ArgumentParser) -> None:
@@ -198,7 +218,8 @@ _COMMANDS: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Calla
     ("data", "Look at shards: samples, statistics, damage.", _data_arguments, _data),
     ("index", "Index webdataset shards that others wrote.", _index_arguments, _index),
     ("generate", "Continue a prompt with a trained model.", _generate_arguments, _generate),
-    ("export", "Write a trained model as a Hugging Face folder.", _export_arguments, _export),
+    ("import", "Read a Hugging Face folder as a model of ours.", _import_arguments, _import),
+    ("export", "Write a trained or imported model as a Hugging Face folder.", _export_arguments, _export),
     ("schema", "Print the JSON schema of recipes, for editors.", _schema_arguments, _schema),
 ]
 

@@ -111,6 +111,7 @@ def test_generate_continues_the_prompt_and_repeats_itself_exactly(trainer: Train
     ("arguments", "expected"),
     [
         (["export", "nowhere", "out"], "not a run folder"),
+        (["import", "nowhere", "out"], "nowhere: not a folder"),
         (["generate", "nowhere", "x"], "not a run folder"),
         (["generate", "nowhere", "x", "--tokens", "0"], "--tokens 0"),
         (["generate", "nowhere", "x", "--min-p", "2"], "--min-p 2"),
