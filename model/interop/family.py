@@ -103,15 +103,16 @@ def to_ours(
             continue
         used.add(theirs_name)
         tensor = theirs[theirs_name]
-        if rename.transposed and tensor.dim() == 2:
+        is_transposed = rename.transposed and tensor.dim() == 2
+        _require_fitting(theirs_name, tensor, [shapes[name] for name in ours_names], is_transposed=is_transposed)
+        if is_transposed:
             tensor = tensor.t()
         sizes = [shapes[name][0] if shapes[name] else 1 for name in ours_names]
-        _require_fitting(theirs_name, tensor, [shapes[name] for name in ours_names])
         pieces = torch.split(tensor, sizes) if len(ours_names) > 1 else [tensor]
         for name, piece in zip(ours_names, pieces, strict=True):
             # The same numbers may have another shape there: dimensions of 1.
             found.weights[name] = piece.reshape(shapes[name]).contiguous()
-            if theirs[theirs_name].shape != shapes[name] or (rename.transposed and tensor.dim() == 2):
+            if is_transposed or theirs[theirs_name].shape != shapes[name]:
                 found.reshaped.append(name)
     found.missing = sorted(shapes.keys() - found.weights.keys())
     held = [re.compile(pattern) for pattern in ignored]
@@ -120,9 +121,10 @@ def to_ours(
     return found
 
 
-def _require_fitting(name: str, tensor: Tensor, shapes: list[tuple[int, ...]]) -> None:
+def _require_fitting(name: str, tensor: Tensor, shapes: list[tuple[int, ...]], *, is_transposed: bool) -> None:
     """Check that a tensor of theirs holds as many numbers as ours, and that matrices are not the other way round."""
     wanted = (sum(shape[0] for shape in shapes), *shapes[0][1:]) if shapes[0] else ()
+    wanted = wanted[::-1] if is_transposed else wanted
     is_matrix = tensor.dim() == len(wanted) == 2
     if tensor.numel() != math.prod(wanted) or (is_matrix and tensor.shape != wanted):
         found, expected = (" x ".join(map(str, shape)) or "a number" for shape in (tensor.shape, wanted))

@@ -77,7 +77,7 @@ def describe(config: Config, where: Path) -> tuple[Family, str, Description]:
         lines = [f"{'.'.join(map(str, line['loc']))}: {line['msg']}" for line in error.errors()]
         raise ConfigError(f"{where}: describes no possible model: {'; '.join(lines)}") from None
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: a value is of the wrong kind: {error}") from None
+        raise ConfigError(f"{where}: a value is of the wrong kind: {error}") from error
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -249,6 +249,11 @@ def index_of(folder: Path, **weight_map: str) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
 
 
+def turn_a_matrix(weights: dict[str, Tensor]) -> None:
+    name = "transformer.h.0.mlp.c_fc.weight"
+    weights[name] = weights[name].t().contiguous()
+
+
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no-folder": (shutil.rmtree, "not a folder"),
     "no-config": (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
@@ -267,6 +272,10 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no-model": (lambda folder: spoil_config(folder, n_head=3), "not a multiple of mixer.num_heads 3"),
     "not-computed": (lambda folder: spoil_config(folder, activation_function="x"), "activation_function x"),
     "shape": (lambda folder: spoil_config(folder, vocab_size=24), "is 23 x 16, and config.json describes 24 x 16"),
+    "transposed": (
+        lambda folder: spoil_weights(folder, turn_a_matrix),
+        "h.0.mlp.c_fc.weight: its shape is 64 x 16, and config.json describes 16 x 64",
+    ),
     "missing": (lambda folder: spoil_config(folder, n_layer=3), "missing: transformer.blocks.2"),
     "unexpected": (lambda folder: spoil_config(folder, n_layer=1), "unexpected: transformer.h.1"),
     "cut-short": (cut_short, "damaged or cut short"),
