@@ -22,6 +22,7 @@ Pretrain transformers of any modality on many machines.
   polytrain train configs/quickstart.yaml      train, or go on from the newest checkpoint
   polytrain generate runs/quickstart "def "    continue a prompt
   polytrain export runs/quickstart OUT         a folder that transformers loads
+  polytrain import HF_FOLDER OUT               the way back: a folder of transformers as a model of ours
 """
 
 
@@ -125,14 +126,19 @@ def _index(arguments: argparse.Namespace) -> None:
 
 def _generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    parser.add_argument("prompt", help="text to continue; empty starts a new document")
+    parser.add_argument("prompts", nargs="+", metavar="PROMPT", help="text to continue; empty starts a new document")
     parser.add_argument("--tokens", type=int, default=128, help="tokens to write at most (128)")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (0.8)")
     parser.add_argument("--top-k", type=int, help="draw from the k likeliest tokens")
     parser.add_argument("--top-p", type=float, help="draw from the likeliest tokens up to this total probability")
+    parser.add_argument("--min-p", type=float, help="draw from tokens with this share of the likeliest's probability")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
     parser.add_argument("--step", type=int, help="the checkpoint to use; default: the newest")
-    parser.epilog = 'example:\n  polytrain generate runs/quickstart "def " --tokens 64 --temperature 0.5'
+    parser.add_argument("--json", action="store_true", help="print a list of objects with prompt and text")
+    parser.epilog = (
+        'examples:\n  polytrain generate runs/quickstart "def " --tokens 64 --temperature 0.5\n'
+        '  polytrain generate runs/quickstart "def " "class " --json'
+    )
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -142,29 +148,56 @@ def _generate(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--temperature {arguments.temperature}: expected 0 or more.")
     if arguments.top_k is not None and arguments.top_k < 1:
         raise ConfigError(f"--top-k {arguments.top_k}: expected at least 1.")
-    if arguments.top_p is not None and not 0 < arguments.top_p <= 1:
-        raise ConfigError(f"--top-p {arguments.top_p}: expected more than 0 and at most 1.")
+    for flag, share in {"--top-p": arguments.top_p, "--min-p": arguments.min_p}.items():
+        if share is not None and not 0 < share <= 1:
+            raise ConfigError(f"{flag} {share}: expected more than 0 and at most 1.")
     from model.generate import Sampling
     from train.inference import TrainedModel
 
     model = TrainedModel.of_run(arguments.run, arguments.step)
-    sampling = Sampling(arguments.temperature, arguments.top_k, arguments.top_p)
-    print(arguments.prompt + model.continue_text(arguments.prompt, arguments.tokens, sampling, arguments.seed))
+    sampling = Sampling(arguments.temperature, arguments.top_k, arguments.top_p, arguments.min_p)
+    prompts = arguments.prompts
+    texts = model.continue_texts(prompts, arguments.tokens, sampling, arguments.seed)
+    if arguments.json:
+        pairs = zip(prompts, texts, strict=True)
+        print(json.dumps([{"prompt": prompt, "text": text} for prompt, text in pairs], indent=2))
+        return
+    for prompt, text in zip(prompts, texts, strict=True):
+        print(prompt + text)
+
+
+def _import_arguments(parser: argparse.ArgumentParser) -> None:
+    from launch import imports
+
+    imports.add_arguments(parser)
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from launch import imports
+
+    imports.run(arguments)
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("source", type=Path, metavar="RUN", help="a run folder, or one that `polytrain import` made")
     parser.add_argument("output", type=Path, metavar="OUT", help="the folder to create")
-    parser.add_argument("--step", type=int, help="the checkpoint to use; default: the newest")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights (float32)")
-    parser.epilog = "example:\n  polytrain export runs/quickstart exported"
+    parser.add_argument("--step", type=int, help="the checkpoint of a run to use; default: the newest")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16"],
+        help="of the weights; default: float32 for a run, as they are for an imported folder",
+    )
+    parser.epilog = (
+        "examples:\n  polytrain export runs/quickstart exported\n"
+        "  polytrain export imported/gpt2 exported --dtype bfloat16"
+    )
 
 
 def _export(arguments: argparse.Namespace) -> None:
     from train.export import export
 
-    family = export(arguments.run, arguments.output, step=arguments.step, dtype=arguments.dtype)
-    print(f"{arguments.output}: {family}, loads with transformers.AutoModelForCausalLM.from_pretrained")
+    cls = export(arguments.source, arguments.output, step=arguments.step, dtype=arguments.dtype)
+    print(f"{arguments.output}: {cls}, loads with transformers.{cls}.from_pretrained")
 
 
 def _schema_arguments(parser: argparse.ArgumentParser) -> None:
@@ -185,7 +218,8 @@ _COMMANDS: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Calla
     ("data", "Look at shards: samples, statistics, damage.", _data_arguments, _data),
     ("index", "Index webdataset shards that others wrote.", _index_arguments, _index),
     ("generate", "Continue a prompt with a trained model.", _generate_arguments, _generate),
-    ("export", "Write a trained model as a Hugging Face folder.", _export_arguments, _export),
+    ("import", "Read a Hugging Face folder as a model of ours.", _import_arguments, _import),
+    ("export", "Write a trained or imported model as a Hugging Face folder.", _export_arguments, _export),
     ("schema", "Print the JSON schema of recipes, for editors.", _schema_arguments, _schema),
 ]
 

@@ -148,7 +148,8 @@ class Transformer(nn.Module):
             return DecodingState(tuple(layers), places)
         memory_places = memory.places()
         context = self._memory_context(memory.x, Places(nothing, None), memory_places)
-        recalled = tuple(self._block(number).cross.keys_values(memory.x, context) for number in self.options.order)
+        turns = map(self._block, self.options.order)
+        recalled = tuple(block.cross.keys_values(memory.x, context) if block.options.cross else () for block in turns)
         return DecodingState(tuple(layers), places, recalled, memory_places)
 
     def step(self, tokens: Tokens, state: DecodingState) -> tuple[Tokens, DecodingState]:
@@ -197,9 +198,9 @@ class Transformer(nn.Module):
                 rules[asked] = visible(backend, rule, asking, seen, tokens.x, **asks)
             angles = None
             if isinstance(positions, RotaryPositions) and mixer.head_width:
-                kind = (positions.base, mixer.head_width)
+                kind = (mixer.head_width, positions.base, positions.scaling)
                 if kind not in turns:
-                    cos, sin = rotary_angles(tokens.positions, mixer.head_width, positions.base)
+                    cos, sin = rotary_angles(tokens.positions, *kind)
                     turns[kind] = (cos.to(tokens.x.dtype), sin.to(tokens.x.dtype))
                 angles = turns[kind]
             contexts.append(MixerContext(rules[asked], angles, bias, tokens.grid))

@@ -1,4 +1,4 @@
-"""A run as a Hugging Face folder: config.json, safetensors, tokenizer. Needs no transformers.
+"""A run, or an imported model, as a Hugging Face folder: config.json, safetensors, tokenizer. Needs no transformers.
 
 polytrain export runs/quickstart exported
 """
@@ -6,58 +6,89 @@ polytrain export runs/quickstart exported
 from __future__ import annotations
 
 import json
-import os
 import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from huggingface_hub import save_torch_state_dict
+from torch import Tensor
 
 from configs.errors import ConfigError
+from configs.files import new_folder
 from data.text.tokenizer import load_tokenizer
 from model.interop.families import exported, family_of
 from model.interop.family import Description
+from model.interop.importing import usual_dtype
+from model.interop.model_folder import ModelFolder, copy_tokenizer
 from model.options import LMHeadOptions
 from train.inference import open_checkpoint
 from train.objectives.options import CausalLMOptions
 from train.recipe import Recipe, recipe_of_run
 from train.run_folder import RunFolder
 
+Precision = Literal["float32", "bfloat16", "float16"]
 
-def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32", "bfloat16"]) -> str:
-    """Write the newest checkpoint of `run` (or that of `step`) to `output`; returns the class that loads it.
 
-    The folder appears complete or not at all.
+@dataclass(frozen=True)
+class _Model:
+    """What is exported."""
+
+    description: Description
+    weights: Mapping[str, Tensor]
+    write_tokenizer: Callable[[Path], dict[str, Any]]
+    "Writes its files into a folder; returns keys for config.json."
+
+
+def export(source: Path, output: Path, *, step: int | None, dtype: Precision | None) -> str:
+    """Write a model to `output`; returns the class that loads it. The folder appears complete or not at all.
+
+    Args:
+        source: a run folder, of which the newest checkpoint (or that of `step`) is taken; or an imported folder.
+        output: the folder to create.
+        step: of a run.
+        dtype: of the weights. None: float32 for a run, as they are for an imported folder.
 
     Raises:
-        UserError: when there is no such run or checkpoint, no family computes the model, or `output` exists.
+        UserError: when there is no such model, no family computes it, or `output` exists.
     """
+    model = _of_folder(source, step) if ModelFolder.is_one(source) else _of_run(source, step)
+    family = family_of(model.description)
+    config = family.config(model.description)
+    (architecture,) = config["architectures"]
+    weights = exported(model.weights, family, architecture)
+    if dtype is not None:
+        weights = {name: tensor.to(getattr(torch, dtype)) for name, tensor in weights.items()}
+    config["dtype"] = dtype or str(usual_dtype(weights.values())).removeprefix("torch.")
+    with new_folder(output) as folder:
+        config |= model.write_tokenizer(folder)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        save_torch_state_dict(weights, folder)
+    return str(architecture)
+
+
+def _of_folder(path: Path, step: int | None) -> _Model:
+    if step is not None:
+        raise ConfigError(f"--step {step}: {path} is an imported model, which has no checkpoints.")
+    folder = ModelFolder.read(path)
+
+    def write_tokenizer(target: Path) -> dict[str, Any]:
+        copy_tokenizer(path, target)
+        return dict(folder.special_tokens)
+
+    return _Model(folder.description, folder.weights, write_tokenizer)
+
+
+def _of_run(run: Path, step: int | None) -> _Model:
     recipe = recipe_of_run(run)
     if not isinstance(recipe.objective, CausalLMOptions):
         raise ConfigError(f"{run}: objective {recipe.objective.kind} has no Hugging Face class to export to.")
     description = Description(recipe.model, LMHeadOptions(tied=recipe.objective.tied_head))
-    family = family_of(description)
     folder = RunFolder(run)
     weights = open_checkpoint(folder, step).weights()
-    if output.exists():
-        raise ConfigError(f"{output}: exists. Choose a folder that does not, or remove it.")
-    partial = output.with_name(output.name + ".partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        config = family.config(description) | {"dtype": dtype}
-        (architecture,) = config["architectures"]
-        config |= _write_tokenizer(folder, partial, recipe)
-        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        tensors = {
-            name: tensor.to(getattr(torch, dtype)) for name, tensor in exported(weights, family, architecture).items()
-        }
-        save_torch_state_dict(tensors, partial)
-        os.rename(partial, output)
-    except OSError as error:
-        raise ConfigError(f"{output}: cannot be written: {error}") from None
-    return str(architecture)
+    return _Model(description, weights, lambda target: _write_tokenizer(folder, target, recipe))
 
 
 def _write_tokenizer(folder: RunFolder, output: Path, recipe: Recipe) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -55,20 +56,25 @@ class TrainedModel:
 
     def continue_text(self, prompt: str, num_tokens: int, sampling: Sampling, seed: int) -> str:
         """What the model writes after `prompt`."""
+        return self.continue_texts([prompt], num_tokens, sampling, seed)[0]
+
+    def continue_texts(self, prompts: Sequence[str], num_tokens: int, sampling: Sampling, seed: int) -> list[str]:
+        """What the model writes after each prompt, whatever the others are."""
         if not isinstance(self.objective, CausalLM):
             raise ConfigError(f"{self.folder.path}: objective {self.recipe.objective.kind} does not write text.")
         tokenizer = self.tokenizer()
         end = tokenizer.token_to_id(self.recipe.data.end_of_text)
         written = generate(
-            self.objective.logits,
-            torch.tensor(tokenizer.encode(prompt, add_special_tokens=False).ids or [end]),
+            self.objective.transformer,
+            self.objective.predict,
+            [torch.tensor(tokenizer.encode(prompt, add_special_tokens=False).ids or [end]) for prompt in prompts],
             num_tokens=num_tokens,
             max_length=longest_of(self.recipe.model),
             sampling=sampling,
-            generator=torch.Generator().manual_seed(derive(seed, "generate")),
+            generators=[torch.Generator().manual_seed(derive(seed, "generate")) for _ in prompts],
             stop_token=end,
         )
-        return str(tokenizer.decode(written.tolist()))
+        return [str(tokenizer.decode(tokens.tolist())) for tokens in written]
 
 
 def open_checkpoint(folder: RunFolder, step: int | None) -> Checkpoint:

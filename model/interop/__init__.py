@@ -17,6 +17,12 @@ Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
     model.interop.vit        patches, learned positions, a pooler
     model.interop.vit_mae    sinusoids on the grid, a decoder of pixels
     model.interop.wav2vec2   convolutions over waveforms, convolutional positions
+    model.interop.hugging_face  reading config.json and safetensors
+    model.interop.importing  a Hugging Face folder as ours; what of it found a place
+    model.interop.model_folder  our folder: model.yaml and weights under our names
+    model.interop.mistral    Llama with a sliding window
+    model.interop.qwen3      Llama with normed queries and keys
+    model.interop.rotary_decoders  what the last three have in common
 """
 
 __all__ = [
@@ -30,7 +36,13 @@ __all__ = [
     "family",
     "gpt2",
     "hubert",
+    "hugging_face",
+    "importing",
     "llama",
+    "mistral",
+    "model_folder",
+    "qwen3",
+    "rotary_decoders",
     "vision",
     "vit",
     "vit_mae",

@@ -25,6 +25,8 @@ FAMILIES = {
     "clip": "model.interop.clip",
     "wav2vec2": "model.interop.wav2vec2",
     "hubert": "model.interop.hubert",
+    "mistral": "model.interop.mistral",
+    "qwen3": "model.interop.qwen3",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 
@@ -60,19 +62,25 @@ def family_of(description: Description[Any]) -> Family[Any]:
 
 def exported(weights: Mapping[str, Tensor], family: Family[Any], architecture: str) -> dict[str, Tensor]:
     """Weights of `transformer.` and `head.` under the names of the family's class."""
-    return to_theirs(weights, _table(family, architecture))
+    return to_theirs(weights, _table(family, family.architectures[architecture]))
 
 
 def imported(
     weights: Mapping[str, Tensor], family: Family[Any], architecture: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> Imported:
-    """Weights of the family's class under our names: `transformer.` and `head.`."""
-    return to_ours(weights, _table(family, architecture), shapes, family.ignored)
+    """Weights of the family's class under our names: `transformer.` and `head.`.
 
-
-def _table(family: Family[Any], architecture: str) -> list[Rename]:
-    """The whole table of one class, from the roots on both sides."""
+    Raises:
+        ConfigError: when a tensor has not the size that ours has.
+    """
     prefix = family.architectures[architecture]
+    if not any(name.startswith(prefix) for name in weights):
+        prefix = ""  # old files of a class with a head hold the names of the one without (gpt2 itself)
+    return to_ours(weights, _table(family, prefix), shapes, family.ignored)
+
+
+def _table(family: Family[Any], prefix: str) -> list[Rename]:
+    """The whole table of one class, from the roots on both sides."""
     return [
         *(_rooted(rename, prefix, "transformer.") for rename in family.names),
         *(_rooted(rename, "", "head.") for rename in family.head_names),

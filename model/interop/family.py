@@ -6,6 +6,7 @@ import, export, and the report of what is missing or unexpected.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypeVar
 
+from configs.errors import ConfigError
 from configs.options import Part
 from model.options import AnyHead, TransformerOptions
 
@@ -89,6 +91,10 @@ class Imported:
     "Our names that nothing of theirs fills."
     unexpected: list[str] = field(default_factory=list)
     "Their names that fill nothing of ours."
+    ignored: list[str] = field(default_factory=list)
+    "Their names that hold nothing."
+    reshaped: list[str] = field(default_factory=list)
+    "Our names that were transposed there, stacked, or of another shape."
 
 
 def to_ours(
@@ -101,6 +107,9 @@ def to_ours(
         names: the table.
         shapes: of every weight of ours.
         ignored: patterns of their names that hold nothing.
+
+    Raises:
+        ConfigError: when a tensor of theirs has not the size that ours have.
     """
     found = Imported()
     used: set[str] = set()
@@ -111,19 +120,32 @@ def to_ours(
             continue
         used.add(theirs_name)
         tensor = theirs[theirs_name]
-        if rename.transposed and tensor.dim() == 2:
+        is_transposed = rename.transposed and tensor.dim() == 2
+        _require_fitting(theirs_name, tensor, [shapes[name] for name in ours_names], is_transposed=is_transposed)
+        if is_transposed:
             tensor = tensor.t()
         sizes = [shapes[name][0] if shapes[name] else 1 for name in ours_names]
         pieces = torch.split(tensor, sizes) if len(ours_names) > 1 else [tensor]
         for name, piece in zip(ours_names, pieces, strict=True):
             # The same numbers may have another shape there: dimensions of 1.
             found.weights[name] = piece.reshape(shapes[name]).contiguous()
+            if is_transposed or theirs[theirs_name].shape != shapes[name]:
+                found.reshaped.append(name)
     found.missing = sorted(shapes.keys() - found.weights.keys())
     held = [re.compile(pattern) for pattern in ignored]
-    found.unexpected = sorted(
-        name for name in theirs.keys() - used if not any(pattern.fullmatch(name) for pattern in held)
-    )
+    for name in sorted(theirs.keys() - used):
+        (found.ignored if any(pattern.fullmatch(name) for pattern in held) else found.unexpected).append(name)
     return found
+
+
+def _require_fitting(name: str, tensor: Tensor, shapes: list[tuple[int, ...]], *, is_transposed: bool) -> None:
+    """Check that a tensor of theirs holds as many numbers as ours, and that matrices are not the other way round."""
+    wanted = (sum(shape[0] for shape in shapes), *shapes[0][1:]) if shapes[0] else ()
+    wanted = wanted[::-1] if is_transposed else wanted
+    is_matrix = tensor.dim() == len(wanted) == 2
+    if tensor.numel() != math.prod(wanted) or (is_matrix and tensor.shape != wanted):
+        found, expected = (" x ".join(map(str, shape)) or "a number" for shape in (tensor.shape, wanted))
+        raise ConfigError(f"{name}: its shape is {found}, and config.json describes {expected}.")
 
 
 def to_theirs(ours: Mapping[str, Tensor], names: Iterable[Rename]) -> dict[str, Tensor]:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from configs.errors import ConfigError
-from model.embedders.options import TextOptions
 from model.interop.family import Config, Description, Family, Rename
-from model.mixers.options import AttentionOptions
-from model.options import LMHeadOptions, TransformerOptions
-from model.positions.options import RotaryPositions
+from model.interop.rotary_decoders import attention_bias, common_config, described
 
 ATTENTION = tuple(
     Rename(f"layers.{{layer}}.self_attn.{theirs}_proj.{{leaf}}", f"blocks.{{layer}}.mixer.{ours}.{{leaf}}")
@@ -32,29 +28,7 @@ HEAD_NAMES = (Rename("lm_head.weight", "output.weight"),)
 
 def describe(config: Config, architecture: str) -> Description:
     """The model that a config.json describes."""
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if rope.get("rope_type", "default") != "default":
-        raise ConfigError(f"rope_type {rope['rope_type']}: only the default is computed.")
-    if config.get("hidden_act", "silu") != "silu":
-        raise ConfigError(f"hidden_act {config['hidden_act']}: only silu is computed.")
-    heads = config["num_attention_heads"]
-    bias = bool(config.get("attention_bias", False))
-    if bias != bool(config.get("mlp_bias", False)):
-        raise ConfigError("attention_bias and mlp_bias differ: not computed.")
-    model = TransformerOptions(
-        embedder=TextOptions(vocab_size=config["vocab_size"], max_length=config["max_position_embeddings"]),
-        dim=config["hidden_size"],
-        num_layers=config["num_hidden_layers"],
-        hidden_dim=config["intermediate_size"],
-        mixer=AttentionOptions(
-            num_heads=heads, num_kv_heads=config.get("num_key_value_heads") or heads, head_dim=config.get("head_dim")
-        ),
-        positions=RotaryPositions(base=float(rope.get("rope_theta") or config.get("rope_theta") or 10000.0)),
-        norm_eps=config["rms_norm_eps"],
-        bias=bias,
-    )
-    head = LMHeadOptions(tied=config.get("tie_word_embeddings", False)) if architecture.endswith("LM") else None
-    return Description(model, head)
+    return described(config, architecture)
 
 
 def misfits(description: Description) -> list[str]:
@@ -69,28 +43,9 @@ def misfits(description: Description) -> list[str]:
 
 def config(description: Description) -> dict[str, Any]:
     """The content of config.json."""
-    model = description.model
-    assert isinstance(model.embedder, TextOptions)
-    assert isinstance(model.positions, RotaryPositions)
-    head = description.head
-    return {
-        "model_type": "llama",
-        "architectures": ["LlamaModel" if head is None else "LlamaForCausalLM"],
-        "vocab_size": model.embedder.vocab_size,
-        "hidden_size": model.dim,
-        "intermediate_size": model.hidden_width,
-        "num_hidden_layers": model.num_layers,
-        "num_attention_heads": model.mixer.num_heads,
-        "num_key_value_heads": model.mixer.kv_heads,
-        "head_dim": model.mixer.head_width(model.dim),
-        "hidden_act": "silu",
-        "max_position_embeddings": model.embedder.max_length,
-        "rms_norm_eps": model.norm_eps,
-        "rope_parameters": {"rope_type": "default", "rope_theta": model.positions.base},
-        "rope_theta": model.positions.base,
-        "attention_bias": model.bias,
-        "mlp_bias": model.bias,
-        "tie_word_embeddings": isinstance(head, LMHeadOptions) and head.tied,
+    return common_config(description, "llama", "Llama") | {
+        "attention_bias": attention_bias(description),
+        "mlp_bias": description.model.bias,
     }
 
 

@@ -5,11 +5,11 @@ Absolute positions are added to the stream before the first block; the others ac
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from configs.options import Kind, Part
+from configs.options import Kind, Options, Part
 from model.embedders.options import Activation
 
 
@@ -62,12 +62,37 @@ class ConvolutionalPositions(Part):
     builds: ClassVar[str] = "model.positions.convolutional:ConvolutionalPositions"
 
 
+class RotaryScaling(Options):
+    """Slower rotation for texts longer than those first trained on (Dubey et al. 2024, section 3.4.2; Llama 3.1).
+
+    Frequencies of more than `high_factor` turns in `original_length` stay, those of less than `low_factor` turns are
+    divided by `factor`, and those between are interpolated.
+    """
+
+    factor: float = Field(gt=0)
+    "What slow frequencies are divided by."
+    low_factor: float = Field(default=1.0, gt=0)
+    "Turns in the original length below which a frequency is slow."
+    high_factor: float = Field(default=4.0, gt=0)
+    "Turns in the original length above which a frequency is fast."
+    original_length: int = Field(gt=0)
+    "Longest text (tokens) of the first training."
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.high_factor <= self.low_factor:
+            raise ValueError(f"high_factor {self.high_factor} must be larger than low_factor {self.low_factor}")
+        return self
+
+
 class RotaryPositions(Part):
     """Rotation of queries and keys (Su et al. 2021). On a grid, every axis has its share of the head width."""
 
     kind: Literal["rotary"] = "rotary"
     base: float = Field(default=10000.0, gt=0)
     "Base of the frequencies."
+    scaling: RotaryScaling | None = None
+    "For texts longer than those first trained on."
 
 
 class AlibiPositions(Part):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from model.positions.options import RotaryScaling
 
 
 def positions_of(segments_BT: Tensor) -> Tensor:
@@ -15,7 +19,9 @@ def positions_of(segments_BT: Tensor) -> Tensor:
     return index_T - first_BT
 
 
-def rotary_angles(positions: Tensor, head_width: int, base: float) -> tuple[Tensor, Tensor]:
+def rotary_angles(
+    positions: Tensor, head_width: int, base: float, scaling: RotaryScaling | None = None
+) -> tuple[Tensor, Tensor]:
     """Cosine and sine [B, 1, T, K] of the rotary angles (Su et al. 2021, eq. 15), in float32.
 
     Frequencies are laid out in two halves (K/2 pairs of dimensions i and i + K/2), as Llama's are. On a grid the
@@ -25,13 +31,24 @@ def rotary_angles(positions: Tensor, head_width: int, base: float) -> tuple[Tens
         positions: [B, T], or [B, T, axes].
         head_width: K, a multiple of two per axis.
         base: base of the frequencies.
+        scaling: of the frequencies.
     """
     positions_BTA = positions if positions.dim() == 3 else positions[..., None]
     width = head_width // positions_BTA.shape[-1]
     exponents = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
-    angles = (positions_BTA[..., None].float() * (1.0 / base**exponents)).flatten(2)[:, None]
+    frequencies = 1.0 / base**exponents
+    if scaling is not None:
+        frequencies = _scaled(frequencies, scaling)
+    angles = (positions_BTA[..., None].float() * frequencies).flatten(2)[:, None]
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
+
+
+def _scaled(frequencies: Tensor, scaling: RotaryScaling) -> Tensor:
+    """Frequencies by the turns they take in the original length: slow ones divided, fast ones kept."""
+    turns = scaling.original_length * frequencies / (2 * math.pi)
+    kept = ((turns - scaling.low_factor) / (scaling.high_factor - scaling.low_factor)).clamp(0, 1)
+    return (1 - kept) * frequencies / scaling.factor + kept * frequencies
 
 
 def rotate(x_BHTK: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:

@@ -102,14 +102,19 @@ def test_generate_continues_the_prompt_and_repeats_itself_exactly(trainer: Train
     assert first.startswith("import ")
     assert _ok(polytrain("generate", run, "import ", "--tokens", "5", "--seed", "3")) == first
     assert _ok(polytrain("generate", run, "", "--tokens", "5", "--step", "2"))
+    both = _ok(polytrain("generate", run, "a longer prompt", "import ", "--tokens", "5", "--seed", "3", "--json"))
+    texts = {row["prompt"]: row["text"] for row in json.loads(both)}
+    assert "import " + texts["import "] == first.removesuffix("\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["export", "nowhere", "out"], "not a run folder"),
+        (["import", "nowhere", "out"], "nowhere: not a folder"),
         (["generate", "nowhere", "x"], "not a run folder"),
         (["generate", "nowhere", "x", "--tokens", "0"], "--tokens 0"),
+        (["generate", "nowhere", "x", "--min-p", "2"], "--min-p 2"),
         (["index", "nowhere.tar"], "nowhere.tar"),
         (["check", "nowhere.yaml"], "nowhere.yaml"),
         (

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 
 from configs.errors import DataError
+from model.tokens import Tokens
 from train.probes.options import SampleProbeOptions
 from train.probes.probe import ProbeContext
 from train.probes.sample import SampleProbe
@@ -32,15 +33,28 @@ def tokenizer_path(tmp_path: Path) -> Path:
     return tmp_path / "tokenizer.json"
 
 
+class Counting:
+    """A model that counts: a b c d </s>, and from </s> on to a. Its hidden states are the tokens."""
+
+    def __init__(self, seen: list[list[int]]) -> None:
+        self._seen = seen
+
+    def embed(self, tokens_BT: Tensor, positions_BT: Tensor) -> Tokens:
+        self._seen.append(tokens_BT[0].tolist())
+        return Tokens(torch.eye(6)[tokens_BT], positions_BT)
+
+    def start(self, *_request: object) -> None:
+        return None
+
+    def step(self, tokens: Tokens, state: None) -> tuple[Tokens, None]:
+        return tokens, state
+
+
 def context(recipe: Recipe, seen: list[list[int]]) -> ProbeContext:
-    """A model that counts: a b c d </s>, and from </s> on to a."""
-
-    def logits(tokens_BT: Tensor) -> Tensor:
-        seen.append(tokens_BT[0].tolist())
-        after = {1: 2, 5: 1}
-        return torch.eye(6)[[after.get(token, token + 1) for token in seen[-1]]][None]
-
-    engine = SimpleNamespace(objective=SimpleNamespace(logits=logits), evaluating=nullcontext)
+    after = {1: 2, 5: 1}
+    following = torch.eye(6)[[after.get(token, token + 1) for token in range(6)]]
+    objective = SimpleNamespace(transformer=Counting(seen), predict=lambda hidden_BTD: hidden_BTD @ following)
+    engine = SimpleNamespace(objective=objective, evaluating=nullcontext)
     return ProbeContext(recipe, cast(Any, engine), micro_rows=1, world=World())
 
 

@@ -61,7 +61,10 @@ class CausalLM(Objective):
 
     def logits(self, tokens_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:
         """Next-token logits [B, T, V]."""
-        hidden_BTD = self.transformer(tokens_BT, segments_BT).x
+        return self.predict(self.transformer(tokens_BT, segments_BT).x)
+
+    def predict(self, hidden_BTD: Tensor) -> Tensor:
+        """What the head makes of hidden states: next-token logits [B, T, V]."""
         return self.head(hidden_BTD, self.transformer.embedder.tokens)  # type: ignore[no-any-return]
 
 

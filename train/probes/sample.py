@@ -32,13 +32,14 @@ class SampleProbe:
         end = self._tokenizer.token_to_id(context.recipe.data.end_of_text)
         device = context.world.device
         with context.engine.evaluating():
-            written = generate(
-                objective.logits,
-                torch.tensor(prompt or [end], device=device),
+            (written,) = generate(
+                objective.transformer,
+                objective.predict,
+                [torch.tensor(prompt or [end], device=device)],
                 num_tokens=options.num_tokens,
                 max_length=longest_of(context.recipe.model),
                 sampling=Sampling(options.temperature, top_p=options.top_p),
-                generator=torch.Generator().manual_seed(derive(context.recipe.seed, "sample", step)),
+                generators=[torch.Generator().manual_seed(derive(context.recipe.seed, "sample", step))],
                 stop_token=end,
             )
         return {"prompt": options.prompt, "text": self._tokenizer.decode(written.tolist())}

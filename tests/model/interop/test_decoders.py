@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from configs.errors import ConfigError
+from model.interop.families import family
+from model.interop.family import Description
+from model.options import TransformerOptions
 from tests.model.interop.parity import Pair, pair_of, ragged, tokens_of
 
 VOCAB = 23
@@ -20,6 +24,16 @@ LLAMA: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
 }
+QWEN3 = LLAMA | {"head_dim": 6, "num_key_value_heads": 2}
+# Slow, interpolated and fast frequencies all occur among the pairs of a head of width 8.
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 20.0,
+    "factor": 4.0,
+    "low_freq_factor": 0.7,
+    "high_freq_factor": 2.0,
+    "original_max_position_embeddings": 16,
+}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2LMHeadModel", GPT2),
     "gpt2-untied-relu": ("GPT2LMHeadModel", GPT2 | {"tie_word_embeddings": False, "activation_function": "relu"}),
@@ -30,7 +44,32 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "LlamaForCausalLM",
         LLAMA | {"num_key_value_heads": 1, "attention_bias": True, "mlp_bias": True},
     ),
+    "llama-attention-bias": ("LlamaForCausalLM", LLAMA | {"attention_bias": True}),
+    "llama-mlp-bias": ("LlamaForCausalLM", LLAMA | {"mlp_bias": True}),
+    "llama-3.1": ("LlamaForCausalLM", LLAMA | {"head_dim": 8, "rope_parameters": LLAMA3}),
     "llama-wide-heads": ("LlamaModel", LLAMA | {"head_dim": 6, "rms_norm_eps": 1e-3}),
+    "mistral-window": (
+        "MistralForCausalLM",
+        LLAMA | {"num_key_value_heads": 2, "sliding_window": 3, "attention_dropout": 0.1},
+    ),
+    "mistral-full-tied": (
+        "MistralForCausalLM",
+        LLAMA | {"num_key_value_heads": 4, "sliding_window": None, "tie_word_embeddings": True},
+    ),
+    "mistral-base": ("MistralModel", LLAMA | {"num_key_value_heads": 1, "head_dim": 6, "sliding_window": 5}),
+    "qwen3": ("Qwen3ForCausalLM", QWEN3),
+    "qwen3-tied-windows-above": (
+        "Qwen3ForCausalLM",
+        QWEN3
+        | {"tie_word_embeddings": True, "use_sliding_window": True, "sliding_window": 3}
+        | {"num_hidden_layers": 3, "max_window_layers": 1},
+    ),
+    "qwen3-bias-mixed-layers": (
+        "Qwen3Model",
+        QWEN3
+        | {"attention_bias": True, "use_sliding_window": True, "sliding_window": 4, "num_hidden_layers": 3}
+        | {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    ),
 }
 
 
@@ -64,3 +103,76 @@ def test_a_row_without_padding_needs_no_segments(pair: Pair) -> None:
 
 def test_round_trip(pair: Pair, tmp_path: Path) -> None:
     pair.require_round_trip(tmp_path)
+
+
+def described(model_type: str, **changes: object) -> Description:
+    """What a config.json describes."""
+    config = LLAMA | {"rms_norm_eps": 1e-6} | changes
+    return family(model_type).describe(config, next(iter(family(model_type).architectures)))
+
+
+def test_the_words_of_older_files_mean_the_same() -> None:
+    scaling = {key: value for key, value in LLAMA3.items() if key not in ("rope_type", "rope_theta")}
+    new = described("llama", rope_parameters=LLAMA3)
+    assert described("llama", rope_theta=20.0, rope_scaling={"rope_type": "llama3", **scaling}) == new
+    assert described("llama", rope_theta=20.0, rope_scaling={"type": "llama3", **scaling}) == new
+    assert described("llama", rope_theta=20.0) == described("llama", rope_parameters={"rope_theta": 20.0})
+    layers = ["full_attention", "sliding_attention"]
+    windows = {"use_sliding_window": True, "sliding_window": 4}
+    assert described("qwen3", **windows, max_window_layers=1) == described("qwen3", **windows, layer_types=layers)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "expected"),
+    [
+        ("llama", {"hidden_act": "gelu"}, "hidden_act gelu"),
+        ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type linear"),
+        ("llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type yarn"),
+        ("llama", {"partial_rotary_factor": 0.5}, r"partial_rotary_factor 0\.5"),
+        ("mistral", {"sliding_window": 1}, "sliding_window 1"),
+        ("qwen3", {"layer_types": ["full_attention"]}, r"layer_types .* each of 2 layers"),
+        ("qwen3", {"layer_types": ["full_attention", "sliding_attention"]}, "use_sliding_window"),
+    ],
+    ids=["activation", "linear", "yarn", "partial", "window", "too-few-types", "no-window"],
+)
+def test_what_is_not_computed_is_refused(model_type: str, changes: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        described(model_type, **changes)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "expected"),
+    [
+        ("qwen3", {"qk_norm": "none"}, ["model.mixer.qk_norm=none"]),
+        ("qwen3", {"softcap": 5.0}, ["model.mixer.softcap=5.0"]),
+        ("qwen3", {"window": 3}, []),
+        ("mistral", {"window": 3}, []),
+        ("mistral", {"bias": True}, ["model.mixer.bias=True"]),
+        ("mistral", {"qk_norm": "rms"}, ["model.mixer.qk_norm=rms"]),
+    ],
+    ids=["norm", "softcap", "window", "mistral-window", "mistral-bias", "mistral-norm"],
+)
+def test_other_mixers_do_not_fit(model_type: str, changes: dict[str, object], expected: list[str]) -> None:
+    found = described(model_type)
+    mixer = found.model.mixer.model_copy(update=changes)
+    model = TransformerOptions.model_validate(found.model.tree() | {"mixer": mixer.tree()})
+    assert family(model_type).misfits(Description(model, found.head)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"norm_place": "post"}, ["model.norm_place=post"]),
+        ({"parallel": True}, ["model.parallel=True"]),
+        ({"positions": "alibi"}, ["model.positions=alibi"]),
+        ({"plan": [{"times": 2}]}, ["model.plan"]),
+        ({"plan": [{}, {"mixer": {"window": 4}}]}, []),
+        ({"plan": [{"mixer": {"window": 3}}, {"mixer": {"window": 4}}]}, ["model.plan with several windows"]),
+        ({"plan": [{}, {"hidden_dim": 8}]}, ["model.plan"]),
+    ],
+    ids=["post", "parallel", "alibi", "loop", "windows", "several-windows", "widths"],
+)
+def test_other_models_are_no_qwen3(changes: dict[str, object], expected: list[str]) -> None:
+    found = described("qwen3")
+    model = TransformerOptions.model_validate(found.model.tree() | changes)
+    assert family("qwen3").misfits(Description(model, found.head)) == expected
