@@ -17,6 +17,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.feed_forward    plain and gated feed-forward
     model.block           the residual branches of one block
     model.transformer     embedder -> blocks -> final norm
+    model.encoder_decoder an encoder, and a decoder that attends to it
     model.heads           hidden states -> predictions
     model.initialisation  initial weights as a pure function of (seed, name, shape)
     model.generate        sampling from next-token logits
@@ -32,6 +33,7 @@ __all__ = [
     "backends",
     "block",
     "embedders",
+    "encoder_decoder",
     "feed_forward",
     "generate",
     "heads",
