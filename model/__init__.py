@@ -18,6 +18,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.block           the residual branches of one block
     model.transformer     embedder -> blocks -> final norm
     model.codebooks       features -> entries of codebooks, and hidden states compared with them
+    model.encoder_decoder an encoder, and a decoder that attends to it
     model.heads           hidden states -> predictions
     model.initialisation  initial weights as a pure function of (seed, name, shape)
     model.generate        sampling from next-token logits
@@ -34,6 +35,7 @@ __all__ = [
     "block",
     "codebooks",
     "embedders",
+    "encoder_decoder",
     "feed_forward",
     "generate",
     "heads",

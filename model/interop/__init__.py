@@ -9,6 +9,7 @@ Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
     model.interop.hubert     wav2vec 2.0's encoder without its quantiser
     model.interop.llama      rotary positions, RMS norm, SwiGLU
     model.interop.wav2vec2   convolutions over waveforms, convolutional positions
+    model.interop.whisper    spectrograms -> text: an encoder and a decoder
 """
 
-__all__ = ["described", "families", "family", "gpt2", "hubert", "llama", "wav2vec2"]
+__all__ = ["described", "families", "family", "gpt2", "hubert", "llama", "wav2vec2", "whisper"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ from model.tokens import Tokens
 class DescribedModel(nn.Module):
     """`transformer` and, where there is one, `head`: the names under which weights are imported."""
 
-    def __init__(self, description: Description) -> None:
+    def __init__(self, description: Description[Any]) -> None:
         super().__init__()
         self.description = description
         self.transformer = cast(nn.Module, construct(description.model))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -21,7 +22,7 @@ FAMILIES = {
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 
 
-def family(model_type: str) -> Family:
+def family(model_type: str) -> Family[Any]:
     """The family of this `model_type`.
 
     Raises:
@@ -32,7 +33,7 @@ def family(model_type: str) -> Family:
     return importlib.import_module(FAMILIES[model_type]).FAMILY  # type: ignore[no-any-return]
 
 
-def family_of(description: Description) -> Family:
+def family_of(description: Description[Any]) -> Family[Any]:
     """The family whose class computes exactly this model.
 
     Raises:
@@ -41,26 +42,28 @@ def family_of(description: Description) -> Family:
     reasons = []
     for name in FAMILIES:
         found = family(name)
-        misfits = found.misfits(description)
+        misfits = [f"model.kind={description.model.kind}"]
+        if isinstance(description.model, found.describes):
+            misfits = found.misfits(description)
         if not misfits:
             return found
         reasons.append(f"  {name}: not with {', '.join(misfits)}")
     raise ConfigError("\n".join(["no Hugging Face family computes this model:", *reasons]))
 
 
-def exported(weights: Mapping[str, Tensor], family: Family, architecture: str) -> dict[str, Tensor]:
+def exported(weights: Mapping[str, Tensor], family: Family[Any], architecture: str) -> dict[str, Tensor]:
     """Weights of `transformer.` and `head.` under the names of the family's class."""
     return to_theirs(weights, _table(family, architecture))
 
 
 def imported(
-    weights: Mapping[str, Tensor], family: Family, architecture: str, shapes: Mapping[str, tuple[int, ...]]
+    weights: Mapping[str, Tensor], family: Family[Any], architecture: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> Imported:
     """Weights of the family's class under our names: `transformer.` and `head.`."""
     return to_ours(weights, _table(family, architecture), shapes, family.ignored)
 
 
-def _table(family: Family, architecture: str) -> list[Rename]:
+def _table(family: Family[Any], architecture: str) -> list[Rename]:
     """The whole table of one class, from the roots on both sides."""
     prefix = family.architectures[architecture]
     return [

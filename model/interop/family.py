@@ -9,21 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeVar
 
-from model.options import AnyHead, AnyModel
+from configs.options import Part
+from model.options import AnyHead, TransformerOptions
 
 Config = Mapping[str, Any]
+ModelT = TypeVar("ModelT", bound=Part, default=TransformerOptions)
 
 
 @dataclass(frozen=True)
-class Description:
-    """What a folder of weights describes: a model, and the head that was trained with it."""
+class Description(Generic[ModelT]):
+    """What a folder of weights describes: a model (one transformer, if no other), and the head trained with it."""
 
-    model: AnyModel
+    model: ModelT
     head: AnyHead | None = None
 
 
@@ -52,26 +55,28 @@ class Rename:
 
 
 @dataclass(frozen=True)
-class Family:
+class Family(Generic[ModelT]):
     """One `model_type`."""
 
     name: str
     "`model_type` in config.json."
     architectures: Mapping[str, str]
     "Classes of transformers, and the prefix that their names put before the table's: 'transformer.'."
-    describe: Callable[[Config, str], Description]
+    describe: Callable[[Config, str], Description[ModelT]]
     "(config.json, name of the class) -> our description. Raises ConfigError for what we do not compute."
-    config: Callable[[Description], dict[str, Any]]
+    config: Callable[[Description[ModelT]], dict[str, Any]]
     "Our description -> config.json, with `architectures`."
-    misfits: Callable[[Description], list[str]]
+    misfits: Callable[[Description[ModelT]], list[str]]
     "Why the family's class does not compute a model; empty where it does."
     names: tuple[Rename, ...]
     "Names of the model's weights, below the class's prefix."
+    describes: type[Part] = TransformerOptions
+    "The models that `misfits` can judge."
     head_names: tuple[Rename, ...] = ()
     "Names of the head's weights, from the root."
     ignored: tuple[str, ...] = ()
     "Patterns of their names that hold nothing (buffers, copies of tied weights)."
-    computed: Callable[[Description], dict[str, Tensor]] = lambda _: {}
+    computed: Callable[[Description[ModelT]], dict[str, Tensor]] = lambda _: {}
     "What their files hold besides and the description decides (tables of sinusoids), by their names from the root."
 
 

@@ -29,7 +29,7 @@ class Pair:
 
     ours: DescribedModel
     theirs: nn.Module
-    family: Family
+    family: Family[Any]
     architecture: str
 
     def require_same(self, ours: Tensor, theirs: Tensor, keep: Tensor | None = None) -> None:
