@@ -18,6 +18,7 @@ FAMILIES = {
     "gpt2": "model.interop.gpt2",
     "wav2vec2": "model.interop.wav2vec2",
     "hubert": "model.interop.hubert",
+    "whisper": "model.interop.whisper",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 
