@@ -19,6 +19,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.transformer     embedder -> blocks -> final norm
     model.two_tower       images and texts in one space
     model.codebooks       features -> entries of codebooks, and hidden states compared with them
+    model.encoder_decoder an encoder, and a decoder that attends to it
     model.heads           hidden states -> predictions
     model.cross_entropy   the loss of a linear output layer, without holding all logits
     model.pixel_decoder   hidden states of some patches -> pixels of all
@@ -38,6 +39,7 @@ __all__ = [
     "codebooks",
     "cross_entropy",
     "embedders",
+    "encoder_decoder",
     "feed_forward",
     "generate",
     "heads",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from configs.options import Kind, Options, Part
-from model.embedders.options import AnyEmbedder
+from model.embedders.options import AnyEmbedder, TextOptions
 from model.mixers.options import AnyMixer, AttentionOptions
 from model.positions.options import AnyPositions, RotaryPositions
 
@@ -226,7 +226,51 @@ class TransformerOptions(BlockOptions, Part):
         return self.embedding_dim or self.dim
 
 
-AnyModel = Annotated[TransformerOptions, Kind(default="transformer")]
+class EncoderDecoderOptions(Part):
+    """An encoder, and a decoder that attends to what it gives (Vaswani et al. 2017)."""
+
+    kind: Literal["encoder_decoder"] = "encoder_decoder"
+    encoder: TransformerOptions
+    "What reads the source; its `visibility` is bidirectional, as a rule."
+    decoder: TransformerOptions
+    "What writes the target; all its blocks have `cross: true`."
+    shared_embedding: bool = False
+    "Whether both sides have one table of token vectors."
+
+    builds: ClassVar[str] = "model.encoder_decoder:EncoderDecoder"
+
+    @model_validator(mode="after")
+    def _check_sides(self) -> Self:
+        if not all(block.cross for block in self.decoder.blocks):
+            raise ValueError("decoder: its blocks attend to the encoder; set decoder.cross: true")
+        if any(block.cross for block in self.encoder.blocks):
+            raise ValueError("encoder: has nothing to attend to but itself; set encoder.cross: false")
+        if self.encoder.dim != self.decoder.dim:
+            raise ValueError(f"encoder.dim {self.encoder.dim} and decoder.dim {self.decoder.dim} differ")
+        if self.shared_embedding:
+            tables = [_table_of(side) for side in (self.encoder, self.decoder)]
+            if None in tables or tables[0] != tables[1]:
+                raise ValueError("shared_embedding: both embedders must be text, of the same vocab_size and width")
+        return self
+
+    @property
+    def embedder(self) -> AnyEmbedder:
+        """The decoder's: what is predicted."""
+        return self.decoder.embedder
+
+    @property
+    def dim(self) -> int:
+        """The width of what is predicted from."""
+        return self.decoder.dim
+
+
+def _table_of(model: TransformerOptions) -> tuple[int, int] | None:
+    """Size of the table of token vectors, where there is one."""
+    embedder = model.embedder
+    return (embedder.vocab_size, model.width_of_embedder) if isinstance(embedder, TextOptions) else None
+
+
+AnyModel = Annotated[TransformerOptions | EncoderDecoderOptions, Kind(default="transformer")]
 
 
 class TwoTowerOptions(Part):

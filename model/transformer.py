@@ -167,7 +167,9 @@ class Transformer(nn.Module):
         contexts = self._contexts(replace(tokens, segments=segment_BT), query, key)
         memory_context = None
         if state.memory_places is not None:
-            memory_context = self._memory_context(tokens.x, query, state.memory_places)
+            # Tokens without segments see the whole memory, whatever its documents are numbered.
+            asking = replace(query, segment=tokens.segments)
+            memory_context = self._memory_context(tokens.x, asking, state.memory_places)
         x_BTD, layers = tokens.x, []
         for turn, number in enumerate(self.options.order):
             memory = state.memory[turn] if state.memory else None
@@ -221,5 +223,7 @@ class Transformer(nn.Module):
         rule: Visibility = Everything()
         if memory.segment is not None:
             rule = NotPadding() if query.segment is None else SameSegment()
-        width = self.options.mixer.head_width(self.options.dim)
-        return MixerContext(visible(self.options.backend, rule, query, memory, x, head_width=width))
+        crosses = [block.cross for block in map(self._block, range(len(self.blocks))) if block.options.cross]
+        # One backend for all: whatever any of them asks for.
+        asks = {key: value for cross in crosses for key, value in cross.asks().items() if value}
+        return MixerContext(visible(self.options.backend, rule, query, memory, x, **asks))

@@ -36,7 +36,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 class _Model:
     """What is exported."""
 
-    description: Description
+    description: Description[Any]
     weights: Mapping[str, Tensor]
     write_tokenizer: Callable[[Path], dict[str, Any]]
     "Writes its files into a folder; returns keys for config.json."

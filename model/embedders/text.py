@@ -36,6 +36,12 @@ class TextEmbedder(nn.Module):
         if options.num_types:
             self.types = nn.Embedding(options.num_types, dim)
 
+    def share_tokens_of(self, other: TextEmbedder) -> None:
+        """Take the table of `other`, among whose parameters alone it goes on being listed."""
+        del self.tokens
+        # Past nn.Module, which would list it a second time: a parameter has one name in checkpoints and engines.
+        object.__setattr__(self, "tokens", other.tokens)
+
     def forward(
         self,
         tokens_BT: Tensor,

@@ -23,6 +23,7 @@ Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
     model.interop.mistral    Llama with a sliding window
     model.interop.qwen3      Llama with normed queries and keys
     model.interop.rotary_decoders  what the last three have in common
+    model.interop.whisper    spectrograms -> text: an encoder and a decoder
 """
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     "vit",
     "vit_mae",
     "wav2vec2",
+    "whisper",
 ]

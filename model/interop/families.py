@@ -27,6 +27,7 @@ FAMILIES = {
     "hubert": "model.interop.hubert",
     "mistral": "model.interop.mistral",
     "qwen3": "model.interop.qwen3",
+    "whisper": "model.interop.whisper",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 

@@ -118,7 +118,7 @@ def test_loss_and_gradients_are_those_of_transformers(
     torch.testing.assert_close(sums["loss"], theirs.loss, rtol=1e-9, atol=0)
     torch.testing.assert_close(sums["contrastive"], theirs.contrastive_loss.detach(), rtol=1e-9, atol=0)
     shares_GV = sums["shares"] / objective.num_targets(batch)
-    assert float(perplexity(shares_GV).sum()) == pytest.approx(float(theirs.codevector_perplexity), rel=1e-9)
+    assert float(perplexity(shares_GV).sum()) == pytest.approx(float(theirs.codevector_perplexity.detach()), rel=1e-9)
     mine = exported(gradients(objective, sums["loss"]), pair.family, pair.architecture)
     expected = gradients(pair.theirs, theirs.loss)
     assert mine.keys() == expected.keys()
@@ -141,7 +141,7 @@ def test_entries_are_drawn_as_by_transformers(pair: Pair) -> None:
     _, target, codes, shares = objective.head(features, torch.zeros(len(features), 16), 0.7)
     assert relative_distance(target, theirs.projected_quantized_states.flatten(0, 1)) < 1e-6
     assert float(perplexity(shares.mean(0)).detach().sum()) == pytest.approx(
-        float(theirs.codevector_perplexity), rel=1e-6
+        float(theirs.codevector_perplexity.detach()), rel=1e-6
     )
     best = objective.head.eval()(features, torch.zeros(len(features), 16), 0.7)[2]
     assert (codes != best).any()

@@ -13,7 +13,7 @@ from data.loader import Batch
 from model.cross_entropy import IGNORED
 from model.embedders.options import TextOptions
 from model.heads import LMHead
-from model.options import LMHeadOptions, TransformerOptions
+from model.options import AnyModel, LMHeadOptions, TransformerOptions
 from model.transformer import Transformer
 from train.objectives.objective import Objective
 from train.objectives.options import CausalLMOptions
@@ -30,10 +30,10 @@ class CausalLM(Objective):
 
     def __init__(self, options: CausalLMOptions, model: TransformerOptions) -> None:
         super().__init__()
+        self._vocab_size = _text(model).vocab_size
         self._model_options = model
         self._joined = model.documents == "joined"
         self.transformer = cast(Transformer, construct(model))
-        self._vocab_size = _text(model).vocab_size
         self.head = LMHead(LMHeadOptions(tied=options.tied_head), model.dim, self._vocab_size)
 
     def num_targets(self, batch: Batch) -> int:
@@ -68,12 +68,14 @@ class CausalLM(Objective):
         return self.head(hidden_BTD, self.transformer.embedder.tokens)  # type: ignore[no-any-return]
 
 
-def _text(model: TransformerOptions) -> TextOptions:
+def _text(model: AnyModel) -> TextOptions:
     """The embedder of a model that predicts tokens.
 
     Raises:
         ConfigError: when the model reads something else, or sees what it is to predict.
     """
+    if not isinstance(model, TransformerOptions):
+        raise ConfigError(f"objective causal_lm: trains one transformer; model.kind is {model.kind}.")
     if not isinstance(model.embedder, TextOptions) or model.embedding_dim is not None:
         raise ConfigError(f"objective causal_lm: predicts tokens; model.embedder is {model.embedder.kind}.")
     if not model.is_causal:
@@ -84,6 +86,6 @@ def _text(model: TransformerOptions) -> TextOptions:
     return model.embedder
 
 
-def longest_of(model: TransformerOptions) -> int:
+def longest_of(model: AnyModel) -> int:
     """The longest text that a model takes (tokens)."""
     return _text(model).max_length

@@ -14,7 +14,7 @@ from data.loader import Batch
 from model.codebooks import ContrastiveHead, perplexity
 from model.embedders.options import WaveformOptions
 from model.embedders.waveform import WaveformEmbedder
-from model.options import TransformerOptions
+from model.options import AnyModel, TransformerOptions
 from model.transformer import Transformer
 from train.objectives.objective import Objective
 from train.objectives.options import Wav2Vec2Options
@@ -93,12 +93,14 @@ def _cosine(x_NP: Tensor, y_NP: Tensor) -> Tensor:
         return normalize(x_NP.to(exact), dim=-1) @ normalize(y_NP.to(exact), dim=-1).T
 
 
-def _require_masks(model: TransformerOptions) -> None:
+def _require_masks(model: AnyModel) -> None:
     """Check that the model can be trained so.
 
     Raises:
-        ConfigError: when it reads something else, or has no vector for masked frames.
+        ConfigError: when it is another one, reads something else, or has no vector for masked frames.
     """
+    if not isinstance(model, TransformerOptions):
+        raise ConfigError(f"objective wav2vec2: trains one transformer; model.kind is {model.kind}.")
     if not isinstance(model.embedder, WaveformOptions):
         raise ConfigError(f"objective wav2vec2: reads waveforms; model.embedder.kind is {model.embedder.kind}.")
     if not model.embedder.mask_token:

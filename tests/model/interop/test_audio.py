@@ -14,7 +14,7 @@ from model.codebooks import ContrastiveHead
 from model.embedders.waveform import num_frames
 from model.interop.families import family, family_of
 from model.interop.family import Rename, to_ours
-from tests.model.interop.parity import Pair, pair_of, ragged
+from tests.model.interop.parity import Pair, pair_of, ragged, tokens_of
 
 WAVES: dict[str, Any] = {
     "hidden_size": 16,
@@ -45,6 +45,73 @@ SHAPES = pytest.mark.parametrize(
     [(120, [120, 120]), (151, [151, 90, 23]), (64, [64])],
     ids=["full", "ragged", "one"],
 )
+
+WHISPER: dict[str, Any] = {
+    "vocab_size": 19,
+    "num_mel_bins": 5,
+    "d_model": 16,
+    "encoder_layers": 2,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "decoder_ffn_dim": 20,
+    "max_source_positions": 9,
+    "max_target_positions": 14,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+}
+WHISPER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "whisper-model": ("WhisperModel", WHISPER | {"activation_function": "relu", "max_source_positions": 14}),
+    "whisper-tied": ("WhisperForConditionalGeneration", WHISPER),
+    "whisper-untied": (
+        "WhisperForConditionalGeneration",
+        WHISPER | {"tie_word_embeddings": False, "d_model": 20, "decoder_layers": 3},
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=WHISPER_CASES)
+def whisper(request: pytest.FixtureRequest) -> Pair:
+    import transformers
+
+    name, config = WHISPER_CASES[request.param]
+    cls = getattr(transformers, name)
+    return pair_of(cls(cls.config_class(**config, attn_implementation="eager")), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("shape", "lengths"), [((2, 12), [12, 12]), ((3, 9), [9, 4, 1]), ((1, 14), [14])])
+def test_whisper_computes_the_same(whisper: Pair, shape: tuple[int, int], lengths: list[int]) -> None:
+    options = whisper.ours.description.model.encoder.embedder
+    spectrogram = torch.randn(
+        shape[0],
+        options.num_bands,
+        2 * options.max_length,
+        generator=torch.Generator().manual_seed(0),
+        dtype=torch.float64,
+    )
+    tokens = tokens_of(shape, WHISPER["vocab_size"])
+    keep, mask, segments = ragged(lengths, shape[1])
+    theirs = whisper.theirs(spectrogram, decoder_input_ids=tokens, decoder_attention_mask=mask)
+    hidden = whisper.ours.transformer((spectrogram,), (tokens, segments))
+    if hasattr(whisper.ours, "head"):
+        whisper.require_same(whisper.ours.logits(hidden), theirs.logits, keep)
+    else:
+        whisper.require_same(hidden.x, theirs.last_hidden_state, keep)
+
+
+def test_whisper_round_trip(whisper: Pair, tmp_path: Path) -> None:
+    whisper.require_round_trip(tmp_path)
+
+
+def test_whisper_is_found_by_what_it_computes(whisper: Pair) -> None:
+    description = whisper.ours.description
+    assert family_of(description).name == "whisper"
+    model = description.model
+    other = model.model_copy(update={"encoder": model.encoder.model_copy(update={"norm_eps": 1e-3})})
+    assert family("whisper").misfits(type(description)(other)) == ["model.encoder.norm_eps=0.001"]
 
 
 @pytest.fixture(scope="module", params=CASES)
