@@ -18,9 +18,9 @@ from configs.errors import ConfigError
 from data.text.tokenizer import load_tokenizer
 from model.interop.families import exported, family_of
 from model.interop.family import Description
-from model.options import LMHeadOptions
+from model.options import AnyHead, LMHeadOptions
 from train.inference import open_checkpoint
-from train.objectives.options import CausalLMOptions
+from train.objectives.options import CausalLMOptions, MaskedAutoencoderOptions
 from train.recipe import Recipe, recipe_of_run
 from train.run_folder import RunFolder
 
@@ -34,9 +34,7 @@ def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32
         UserError: when there is no such run or checkpoint, no family computes the model, or `output` exists.
     """
     recipe = recipe_of_run(run)
-    if not isinstance(recipe.objective, CausalLMOptions):
-        raise ConfigError(f"{run}: objective {recipe.objective.kind} has no Hugging Face class to export to.")
-    description = Description(recipe.model, LMHeadOptions(tied=recipe.objective.tied_head))
+    description = Description(recipe.model, _head(recipe))
     family = family_of(description)
     folder = RunFolder(run)
     weights = open_checkpoint(folder, step).weights()
@@ -50,14 +48,23 @@ def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32
         (architecture,) = config["architectures"]
         config |= _write_tokenizer(folder, partial, recipe)
         (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        tensors = {
-            name: tensor.to(getattr(torch, dtype)) for name, tensor in exported(weights, family, architecture).items()
-        }
+        named = exported(weights, family, architecture) | family.computed(description)
+        tensors = {name: tensor.to(getattr(torch, dtype)) for name, tensor in named.items()}
         save_torch_state_dict(tensors, partial)
         os.rename(partial, output)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error}") from None
     return str(architecture)
+
+
+def _head(recipe: Recipe) -> AnyHead:
+    """The head that the objective trains with the model."""
+    objective = recipe.objective
+    if isinstance(objective, CausalLMOptions):
+        return LMHeadOptions(tied=objective.tied_head)
+    if isinstance(objective, MaskedAutoencoderOptions):
+        return objective.decoder
+    raise ConfigError(f"{recipe.run}: objective {objective.kind} has no Hugging Face class to export to.")
 
 
 def _write_tokenizer(folder: RunFolder, output: Path, recipe: Recipe) -> dict[str, object]:
