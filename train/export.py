@@ -23,9 +23,9 @@ from model.interop.families import exported, family_of
 from model.interop.family import Description
 from model.interop.importing import usual_dtype
 from model.interop.model_folder import ModelFolder, copy_tokenizer
-from model.options import LMHeadOptions
+from model.options import AnyHead, LMHeadOptions
 from train.inference import open_checkpoint
-from train.objectives.options import CausalLMOptions
+from train.objectives.options import CausalLMOptions, MaskedAutoencoderOptions, Wav2Vec2Options
 from train.recipe import Recipe, recipe_of_run
 from train.run_folder import RunFolder
 
@@ -58,7 +58,7 @@ def export(source: Path, output: Path, *, step: int | None, dtype: Precision | N
     family = family_of(model.description)
     config = family.config(model.description)
     (architecture,) = config["architectures"]
-    weights = exported(model.weights, family, architecture)
+    weights = exported(model.weights, family, architecture) | family.computed(model.description)
     if dtype is not None:
         weights = {name: tensor.to(getattr(torch, dtype)) for name, tensor in weights.items()}
     config["dtype"] = dtype or str(usual_dtype(weights.values())).removeprefix("torch.")
@@ -83,12 +83,22 @@ def _of_folder(path: Path, step: int | None) -> _Model:
 
 def _of_run(run: Path, step: int | None) -> _Model:
     recipe = recipe_of_run(run)
-    if not isinstance(recipe.objective, CausalLMOptions):
-        raise ConfigError(f"{run}: objective {recipe.objective.kind} has no Hugging Face class to export to.")
-    description = Description(recipe.model, LMHeadOptions(tied=recipe.objective.tied_head))
+    description = Description(recipe.model, _head(recipe))
     folder = RunFolder(run)
     weights = open_checkpoint(folder, step).weights()
     return _Model(description, weights, lambda target: _write_tokenizer(folder, target, recipe))
+
+
+def _head(recipe: Recipe) -> AnyHead:
+    """The head that the objective trains with the model."""
+    objective = recipe.objective
+    if isinstance(objective, CausalLMOptions):
+        return LMHeadOptions(tied=objective.tied_head)
+    if isinstance(objective, MaskedAutoencoderOptions):
+        return objective.decoder
+    if isinstance(objective, Wav2Vec2Options):
+        return objective.head
+    raise ConfigError(f"{recipe.run}: objective {objective.kind} has no Hugging Face class to export to.")
 
 
 def _write_tokenizer(folder: RunFolder, output: Path, recipe: Recipe) -> dict[str, object]:

@@ -78,3 +78,24 @@ def test_a_resumed_run_is_the_run_that_went_through(zero: int, pictures: Path, t
     accuracies = {row["step"]: row for row in whole if row.get("probe") == "digits"}
     assert accuracies.keys() == {4, 8}
     assert accuracies[8]["accuracy_of_random_weights"] == accuracies[4]["accuracy_of_random_weights"] > 1 / 3
+
+
+def test_a_run_becomes_a_model_of_transformers(pictures: Path, tmp_path: Path) -> None:
+    import torch
+    import transformers
+
+    from train.export import export
+    from train.inference import TrainedModel
+
+    train(pictures, tmp_path / "run", "train.steps=1", "engine.kind=accelerate", "objective.decoder.num_layers=2")
+    architecture = export(tmp_path / "run", tmp_path / "exported", step=None, dtype="float32")
+    theirs, report = getattr(transformers, architecture).from_pretrained(
+        tmp_path / "exported", output_loading_info=True
+    )
+    assert not any(report.values()), report
+    ours = TrainedModel.of_run(tmp_path / "run").objective
+    images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(16).expand(2, -1) % 4 > 0
+    with torch.no_grad():
+        loss = ours({"image": images, "mask": mask})["loss"] / int(mask.sum())
+        torch.testing.assert_close(loss, theirs(images, noise=mask.float()).loss, rtol=1e-5, atol=0)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from configs.errors import TrainingError
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
-from train.engines.deepspeed import _persistence_threshold
+from train.engines.deepspeed import _persistence_threshold, configuration
 from train.engines.engine import Engine, EngineRequest, build_engine, storage_bytes
 from train.engines.options import AccelerateOptions, AnyEngine, DeepSpeedOptions
 from train.objectives.causal_lm import CausalLM
@@ -301,6 +301,11 @@ def test_only_the_smallest_parameters_stay_whole_under_zero_3(sizes: list[int], 
     assert _persistence_threshold(sizes) == threshold
     kept = sum(size for size in sizes if size <= _persistence_threshold(sizes))
     assert kept <= 0.01 * sum(sizes)
+
+
+def test_buckets_of_deepspeed_are_even(request_of: RequestOf) -> None:
+    zero = configuration(DeepSpeedOptions(zero=2), request_of(), {"matrix": (3, 5), "bias": (4,)})["zero_optimization"]
+    assert zero["reduce_bucket_size"] == zero["allgather_bucket_size"] == 20
 
 
 def test_bytes_of_a_shared_storage_are_counted_once() -> None:

@@ -73,12 +73,11 @@ def test_loss_and_gradients_are_those_of_transformers(norm_pixels: bool) -> None
         {"decoder": description.head.tree(), "norm_pixels": norm_pixels}  # type: ignore[union-attr]
     )
     objective = MaskedAutoencoder(options, description.model).double()
-    # What the importer calls the head is called the decoder here.
-    shapes = {name.replace("decoder.", "head.", 1): tuple(item.shape) for name, item in objective.named_parameters()}
+    shapes = {name: tuple(item.shape) for name, item in objective.named_parameters()}
     stored = {_in_files(name): item.detach() for name, item in theirs.named_parameters()}
     read = imported(stored, mae, "ViTMAEForPreTraining", shapes)
     assert not read.missing
-    objective.load_state_dict({name.replace("head.", "decoder.", 1): item for name, item in read.weights.items()})
+    objective.load_state_dict(read.weights)
 
     batch = batch_of(3, channels=3)
     # Their mask is where the noise is largest.
@@ -124,7 +123,7 @@ def test_only_pixels_of_masked_patches_are_targets() -> None:
     seen["image"][:, :, 6:] += 1
     hidden = batch | {"image": batch["image"].clone()}
     hidden["image"][:, :, :6] += 1
-    predicted = [objective.decoder(*_encoded(objective, changed)) for changed in (batch, hidden, seen)]
+    predicted = [objective.head(*_encoded(objective, changed)) for changed in (batch, hidden, seen)]
     torch.testing.assert_close(predicted[0], predicted[1])
     assert not torch.allclose(predicted[0], predicted[2])
     assert masked != before

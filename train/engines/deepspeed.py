@@ -220,15 +220,16 @@ def configuration(options: DeepSpeedOptions, request: EngineRequest, shapes: Sha
     """The DeepSpeed configuration of a recipe."""
     sizes = sorted(torch.Size(shape).numel() for shape in shapes.values())
     is_bf16 = request.precision == "bf16"
+    # Buffers as large as the default would dwarf small models. DeepSpeed refuses odd ones.
+    bucket = min(_BUCKET_ELEMENTS, sum(sizes) + sum(sizes) % 2)
     zero: dict[str, Any] = {
         "stage": options.zero,
-        # Buffers as large as the default would dwarf small models.
-        "reduce_bucket_size": min(_BUCKET_ELEMENTS, sum(sizes)),
+        "reduce_bucket_size": bucket,
     }
     if options.zero == 3:
         zero["stage3_param_persistence_threshold"] = _persistence_threshold(sizes)
     else:
-        zero["allgather_bucket_size"] = min(_BUCKET_ELEMENTS, sum(sizes))
+        zero["allgather_bucket_size"] = bucket
     if options.offload != "none":
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     if options.offload == "all":

@@ -33,7 +33,7 @@ class MaskedAutoencoder(Objective):
         self._patch = _patches(model).patch
         self._norm_pixels = options.norm_pixels
         self.transformer = cast(Transformer, construct(model))
-        self.decoder = PixelDecoder(options.decoder, model)
+        self.head = PixelDecoder(options.decoder, model)
 
     def num_targets(self, batch: Batch) -> int:
         images, masked_BN = batch["image"], batch["mask"]
@@ -55,7 +55,7 @@ class MaskedAutoencoder(Objective):
         images, masked_BN = batch["image"], batch["mask"]
         keep_BK = (~masked_BN).nonzero()[:, 1].view(len(images), -1)
         hidden = self.transformer(images, keep_BK=keep_BK)
-        predicted = self.decoder(hidden, keep_BK).float()
+        predicted = self.head(hidden, keep_BK).float()
         errors_BN = (predicted - self._targets(images)).square().mean(-1)
         return {"loss": (errors_BN * masked_BN).sum()}
 
