@@ -21,6 +21,10 @@ Does not belong here: anything that imports `data` or `train`.
     model.initialisation  initial weights as a pure function of (seed, name, shape)
     model.generate        sampling from next-token logits
     model.interop         Hugging Face configurations and weight names
+    model.parameters      shapes and kinds of parameters
+    model.selectors       patterns over names of parameters and modules
+    model.surgery         edits before training: loading, freezing, adapters, prompts
+    model.taps            what flows through a model, by name
 
 Shape suffixes, everywhere in this room:
 
@@ -40,7 +44,11 @@ __all__ = [
     "mixers",
     "norm",
     "options",
+    "parameters",
     "positions",
+    "selectors",
+    "surgery",
+    "taps",
     "tokens",
     "transformer",
     "visibility",

@@ -41,6 +41,20 @@ class Tokens:
         index_T = torch.arange(self.x.shape[1], device=self.x.device)
         return Places(index_T[None], self.segments, self.split)
 
+    def behind(self, x: Tensor) -> Tokens:
+        """With further tokens in front, [B, P + T, D]: at places -P ... -1 (of a grid: none), in the first document."""
+        count = x.shape[1] - self.x.shape[1]
+        places = torch.arange(-count, 0, device=x.device)[None]
+        if self.positions.dim() == 3:
+            places = torch.zeros_like(places)[..., None].expand(-1, -1, self.positions.shape[-1])
+        positions = torch.cat((places.expand(len(self.positions), *places.shape[1:]), self.positions), dim=1)
+        segments = self.segments
+        if segments is not None:
+            segments = torch.cat((segments[:, :1].expand(-1, count), segments), dim=1)
+        split = None if self.split is None else self.split + count
+        num_prefix = self.num_prefix + count
+        return replace(self, x=x, positions=positions, segments=segments, split=split, num_prefix=num_prefix)
+
     def take(self, index_BK: Tensor) -> Tokens:
         """The prefix, and of the rest the tokens `index_BK` (counted behind the prefix), in that order.
 

@@ -19,10 +19,10 @@ from data.text.tokenizer import load_tokenizer
 from model.interop.families import exported, family_of
 from model.interop.family import Description
 from model.options import LMHeadOptions
-from train.inference import open_checkpoint
 from train.objectives.options import CausalLMOptions
 from train.recipe import Recipe, recipe_of_run
 from train.run_folder import RunFolder
+from train.weights import open_checkpoint
 
 
 def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32", "bfloat16"]) -> str:
