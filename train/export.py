@@ -13,12 +13,16 @@ from typing import Literal
 
 import torch
 from huggingface_hub import save_torch_state_dict
+from torch import Tensor
 
 from configs.errors import ConfigError
 from data.text.tokenizer import load_tokenizer
 from model.interop.families import exported, family_of
 from model.interop.family import Description
 from model.options import LMHeadOptions
+from model.surgery.lora import merged_weights
+from train.checkpoint import Checkpoint
+from train.objectives.objective import build_objective
 from train.objectives.options import CausalLMOptions
 from train.recipe import Recipe, recipe_of_run
 from train.run_folder import RunFolder
@@ -39,7 +43,7 @@ def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32
     description = Description(recipe.model, LMHeadOptions(tied=recipe.objective.tied_head))
     family = family_of(description)
     folder = RunFolder(run)
-    weights = open_checkpoint(folder, step).weights()
+    weights = _plain_weights(recipe, open_checkpoint(folder, step))
     if output.exists():
         raise ConfigError(f"{output}: exists. Choose a folder that does not, or remove it.")
     partial = output.with_name(output.name + ".partial")
@@ -58,6 +62,22 @@ def export(run: Path, output: Path, *, step: int | None, dtype: Literal["float32
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error}") from None
     return str(architecture)
+
+
+def _plain_weights(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The weights of a model that the recipe's `model:` describes: adapters are merged.
+
+    Raises:
+        ConfigError: when edits left what such a model cannot have.
+    """
+    with torch.device("meta"):
+        operated = build_objective(recipe.objective, recipe.model, recipe.surgery)
+        plain = build_objective(recipe.objective, recipe.model)
+    weights = merged_weights(checkpoint.weights(), operated)
+    added = weights.keys() - dict(plain.named_parameters()).keys()
+    if added:
+        raise ConfigError(f"surgery: no Hugging Face class has {', '.join(sorted(added))}.")
+    return weights
 
 
 def _write_tokenizer(folder: RunFolder, output: Path, recipe: Recipe) -> dict[str, object]:
