@@ -19,6 +19,7 @@ from model.surgery.options import AnyEdit
 from tests.train.test_engines import ENGINES, BatchOf, RequestOf, State, build, require_close, start_afresh, train
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
 from train.engines.engine import Engine, EngineRequest
+from train.export import export
 from train.objectives.objective import Objective, build_objective
 from train.objectives.options import CausalLMOptions
 from train.options import AdamWOptions
@@ -211,3 +212,21 @@ def test_edits_that_mean_nothing_are_refused_with_the_recipe(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         recipe_of(surgery=surgery)
+
+
+def test_a_model_with_prompts_is_not_exported_as_one_without(
+    recipe_of: Callable[..., Recipe], request_of: RequestOf, tmp_path: Path
+) -> None:
+    recipe = recipe_of(surgery=[{"kind": "prompts", "length": 2}])
+    engine = build(
+        "accelerate",
+        request_of(build_objective=lambda: build_objective(recipe.objective, recipe.model, recipe.surgery)),
+    )
+    folder = RunFolder(tmp_path / "run")
+    Checkpoints(folder.checkpoints, World()).save(
+        engine.fragments(), About(Position(0), engine.shapes, 0), "", keep_last=1
+    )
+    (folder.path / "config.yaml").write_text(recipe.yaml())
+    with pytest.raises(ConfigError, match=r"no Hugging Face class has transformer.prompts.table.weight"):
+        export(folder.path, tmp_path / "out", step=None, dtype="float32")
+    assert not (tmp_path / "out").exists()
