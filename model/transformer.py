@@ -185,7 +185,13 @@ class Transformer(nn.Module):
 
     def _prompted(self, tokens: Tokens) -> Tokens:
         """Behind the soft prompts, where there are some (`model.surgery.prompts`)."""
-        return tokens.behind(self.prompts(tokens.x)) if hasattr(self, "prompts") else tokens
+        if not hasattr(self, "prompts"):
+            return tokens
+        if tokens.segments is None and not self.options.is_causal:
+            # Prompts that saw the text would carry it from document to document, where a row has several.
+            segments = torch.zeros(tokens.x.shape[:2], dtype=torch.long, device=tokens.x.device)
+            tokens = replace(tokens, segments=segments)
+        return tokens.behind(self.prompts(tokens.x))
 
     def _block(self, number: int) -> Block:
         return cast(Block, self.blocks[number])
@@ -194,7 +200,7 @@ class Transformer(nn.Module):
         """What the mixer of each block is told; what blocks have in common is computed once."""
         base = _RULES[self.options.visibility]
         if tokens.segments is not None:
-            # Prompts stand before every document of a row.
+            # Prompts stand before every document of a row, and see only each other.
             base = base & (SameSegment() | Leading(num_prompts) if num_prompts else SameSegment())
         bias = None
         if hasattr(self, "score_bias"):

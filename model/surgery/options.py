@@ -72,7 +72,7 @@ class LoRAOptions(Part):
 
 
 class PromptsOptions(Part):
-    """Learned vectors in front of every row of the main transformer (Lester et al. 2021)."""
+    """Learned vectors in front of every document, in the main transformer (Lester et al. 2021)."""
 
     kind: Literal["prompts"] = "prompts"
     length: int = Field(gt=0)

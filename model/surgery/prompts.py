@@ -1,4 +1,7 @@
-"""Soft prompts: learned vectors in front of every row (Lester et al. 2021)."""
+"""Soft prompts: learned vectors in front of every document (Lester et al. 2021).
+
+The documents of a packed row share them, so prompts see only each other, also where the text sees what comes later.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ class SoftPrompts(Edit):
         if not all(block.mixer.takes_backend for block in transformer.blocks):  # type: ignore[union-attr]
             # A recurrence starts anew with every document of a row; only attention can look at what is before them all.
             raise ConfigError(f"{self.where}: prompts need attention in every block; model.plan has other mixers.")
+        if any(block.options.cross for block in transformer.blocks):  # type: ignore[union-attr]
+            raise ConfigError(f"{self.where}: prompts are not for a model with cross-attention.")
         transformer.prompts = Prompts(self._length, transformer.options.dim)
 
 

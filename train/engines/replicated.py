@@ -43,11 +43,11 @@ def replicated_fragments(
 ) -> Iterator[Fragment]:
     """State that every rank holds in full; ranks take turns in writing it."""
     for number, (name, parameter) in enumerate(parameters.items()):
-        moments = moments_of(optimizer, parameter)
+        moments = _moments_of(optimizer, parameter)
         yield Fragment(name, 0, parameter.data.view(-1), moments, is_written=number % size == rank)
 
 
-def moments_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
+def _moments_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
     """Flat views of the moments of a parameter; none of a frozen one."""
     if not parameter.requires_grad:
         return {}

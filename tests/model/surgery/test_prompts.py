@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from configs.errors import ConfigError
 from model.tokens import Tokens
 
 Make = Callable[..., Any]
@@ -57,8 +58,9 @@ def test_prompts_are_tokens_in_front_that_nobody_sees_come_out(prompted: Make, k
     torch.testing.assert_close(hidden.x, written_out(model, TOKENS), rtol=1e-10, atol=1e-12)
 
 
-def test_every_document_of_a_packed_row_sees_them(prompted: Make) -> None:
-    model = prompted()
+@pytest.mark.parametrize("visibility", ["causal", "bidirectional"])
+def test_every_document_of_a_packed_row_sees_them_and_nothing_of_the_others(prompted: Make, visibility: str) -> None:
+    model = prompted(visibility=visibility)
     segments = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 2, 2], [4, 5, 5, 5, 5, 5, 5, -1, -1]])
     hidden = model(TOKENS, segments).x
     for row, first, last in [(0, 0, 4), (0, 4, 7), (0, 7, 9), (1, 0, 1), (1, 1, 7)]:
@@ -96,6 +98,11 @@ def test_a_split_moves_with_the_text(prompted: Make) -> None:
     changed = TOKENS.clone()
     changed[:, 4] += 1
     torch.testing.assert_close(model(changed, split_B=split).x[:, :4], hidden[:, :4], rtol=1e-12, atol=1e-12)
+
+
+def test_cross_attention_is_refused(prompted: Make) -> None:
+    with pytest.raises(ConfigError, match=r"surgery\[0\]: prompts are not for a model with cross-attention"):
+        prompted(cross=True)
 
 
 def test_prompts_learn_while_the_model_is_frozen(whole_of: Make, operate: Make) -> None:
