@@ -30,6 +30,7 @@ PACKAGES = [
     "model.interop",
     "model.mixers",
     "model.positions",
+    "model.surgery",
     "train",
     "train.engines",
     "train.objectives",

@@ -26,6 +26,10 @@ Does not belong here: anything that imports `data` or `train`.
     model.initialisation  initial weights as a pure function of (seed, name, shape)
     model.generate        sampling from next-token logits
     model.interop         Hugging Face configurations and weight names
+    model.parameters      shapes and kinds of parameters
+    model.selectors       patterns over names of parameters and modules
+    model.surgery         edits before training: loading, freezing, adapters, prompts
+    model.taps            what flows through a model, by name
 
 Shape suffixes, everywhere in this room:
 
@@ -48,8 +52,12 @@ __all__ = [
     "mixers",
     "norm",
     "options",
+    "parameters",
     "pixel_decoder",
     "positions",
+    "selectors",
+    "surgery",
+    "taps",
     "tokens",
     "transformer",
     "two_tower",

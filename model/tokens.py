@@ -9,6 +9,9 @@ from torch import Tensor
 
 from model.visibility import Places
 
+_NO_DOCUMENT = -2
+"Not -1, which padding has: what is in front would take part in it."
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -40,6 +43,20 @@ class Tokens:
         """What visibility rules see: the index in the row, segments, split."""
         index_T = torch.arange(self.x.shape[1], device=self.x.device)
         return Places(index_T[None], self.segments, self.split)
+
+    def behind(self, x: Tensor) -> Tokens:
+        """With further tokens in front, [B, P + T, D]: at places -P ... -1 (of a grid: none), in no document."""
+        count = x.shape[1] - self.x.shape[1]
+        places = torch.arange(-count, 0, device=x.device)[None]
+        if self.positions.dim() == 3:
+            places = torch.zeros_like(places)[..., None].expand(-1, -1, self.positions.shape[-1])
+        positions = torch.cat((places.expand(len(self.positions), *places.shape[1:]), self.positions), dim=1)
+        segments = self.segments
+        if segments is not None:
+            segments = torch.cat((segments.new_full((len(segments), count), _NO_DOCUMENT), segments), dim=1)
+        split = None if self.split is None else self.split + count
+        num_prefix = self.num_prefix + count
+        return replace(self, x=x, positions=positions, segments=segments, split=split, num_prefix=num_prefix)
 
     def take(self, index_BK: Tensor) -> Tokens:
         """The prefix, and of the rest the tokens `index_BK` (counted behind the prefix), in that order.

@@ -26,7 +26,17 @@ from model.positions.options import (
 )
 from model.positions.rotary import rotary_angles
 from model.tokens import Tokens
-from model.visibility import Causal, ContextOnly, Everything, NotPadding, Places, Prefix, SameSegment, Visibility
+from model.visibility import (
+    Causal,
+    ContextOnly,
+    Everything,
+    Leading,
+    NotPadding,
+    Places,
+    Prefix,
+    SameSegment,
+    Visibility,
+)
 
 _RULES: dict[str, Visibility] = {
     "causal": Causal(),
@@ -51,6 +61,9 @@ class DecodingState:
 
 class Transformer(nn.Module):
     """Embedder -> blocks -> final norm. Heads belong to objectives."""
+
+    prompts: nn.Module
+    "Puts soft prompts in front, where `model.surgery.prompts` gave it some."
 
     def __init__(self, options: TransformerOptions) -> None:
         super().__init__()
@@ -117,8 +130,10 @@ class Transformer(nn.Module):
 
     def transform(self, tokens: Tokens, memory: Tokens | None = None) -> Tokens:
         """Blocks and final norm."""
+        given, tokens = tokens, self._prompted(tokens)
+        num_prompts = tokens.x.shape[1] - given.x.shape[1]
         places = tokens.places()
-        contexts = self._contexts(tokens, places, places)
+        contexts = self._contexts(tokens, places, places, num_prompts)
         memory_context = None
         if memory is not None:
             memory_context = self._memory_context(tokens.x, places, memory.places())
@@ -129,7 +144,7 @@ class Transformer(nn.Module):
                 x_BTD = checkpoint(block, x_BTD, *inputs, use_reentrant=False)
             else:
                 x_BTD = block(x_BTD, *inputs)
-        return tokens.with_x(self.norm(x_BTD))
+        return given.with_x(self.norm(x_BTD)[:, num_prompts:])
 
     def start(
         self, batch: int, device: torch.device, dtype: torch.dtype, memory: Tokens | None = None
@@ -144,13 +159,19 @@ class Transformer(nn.Module):
         layers = [self._block(number).mixer.empty_state(batch, device, dtype) for number in self.options.order]
         nothing = torch.empty(batch, 0, dtype=torch.long, device=device)
         places = Places(nothing, nothing)
-        if memory is None:
-            return DecodingState(tuple(layers), places)
-        memory_places = memory.places()
-        context = self._memory_context(memory.x, Places(nothing, None), memory_places)
-        turns = map(self._block, self.options.order)
-        recalled = tuple(block.cross.keys_values(memory.x, context) if block.options.cross else () for block in turns)
-        return DecodingState(tuple(layers), places, recalled, memory_places)
+        state = DecodingState(tuple(layers), places)
+        if memory is not None:
+            memory_places = memory.places()
+            context = self._memory_context(memory.x, Places(nothing, None), memory_places)
+            turns = map(self._block, self.options.order)
+            recalled = tuple(
+                block.cross.keys_values(memory.x, context) if block.options.cross else () for block in turns
+            )
+            state = DecodingState(tuple(layers), places, recalled, memory_places)
+        if hasattr(self, "prompts"):
+            no_text = Tokens(torch.empty(batch, 0, self.options.dim, device=device, dtype=dtype), nothing)
+            _, state = self.step(self._prompted(no_text), state)
+        return state
 
     def step(self, tokens: Tokens, state: DecodingState) -> tuple[Tokens, DecodingState]:
         """Further tokens (`embed` makes them), after those of the state: hidden states, and the state after them.
@@ -177,14 +198,25 @@ class Transformer(nn.Module):
             layers.append(after)
         return tokens.with_x(self.norm(x_BTD)), replace(state, layers=tuple(layers), places=key)
 
+    def _prompted(self, tokens: Tokens) -> Tokens:
+        """Behind the soft prompts, where there are some (`model.surgery.prompts`)."""
+        if not hasattr(self, "prompts"):
+            return tokens
+        if tokens.segments is None and not self.options.is_causal:
+            # Prompts that saw the text would carry it from document to document, where a row has several.
+            segments = torch.zeros(tokens.x.shape[:2], dtype=torch.long, device=tokens.x.device)
+            tokens = replace(tokens, segments=segments)
+        return tokens.behind(self.prompts(tokens.x))
+
     def _block(self, number: int) -> Block:
         return cast(Block, self.blocks[number])
 
-    def _contexts(self, tokens: Tokens, query: Places, key: Places) -> Sequence[MixerContext]:
+    def _contexts(self, tokens: Tokens, query: Places, key: Places, num_prompts: int = 0) -> Sequence[MixerContext]:
         """What the mixer of each block is told; what blocks have in common is computed once."""
         base = _RULES[self.options.visibility]
         if tokens.segments is not None:
-            base = base & SameSegment()
+            # Prompts stand before every document of a row, and see only each other.
+            base = base & (SameSegment() | Leading(num_prompts) if num_prompts else SameSegment())
         biases = self._biases(tokens, tokens.positions if query is key else key.index)
         rules: dict[Any, Visible] = {}
         turns: dict[Any, tuple[Tensor, Tensor]] = {}

@@ -97,6 +97,16 @@ class Prefix(Visibility):
 
 
 @dataclass(frozen=True)
+class Leading(Visibility):
+    """The first `count` tokens of every row."""
+
+    count: int
+
+    def allowed(self, query: Places, key: Places) -> Tensor:
+        return (key.index < self.count) & (query.index == query.index)
+
+
+@dataclass(frozen=True)
 class ContextOnly(Visibility):
     """The first `split` tokens (the context), and oneself: tokens behind it do not see each other."""
 

@@ -12,11 +12,13 @@ import pytest
 import yaml
 
 from configs.options import Part, validate
+from configs.recipe import load_tree, merge
 from data.packing.kinds import AnyPack
 from data.sources import AnySource, DataOptions
 from launch.cli import main
 from model.options import TransformerOptions
-from train.recipe import load_recipe
+from model.surgery.options import AnyEdit
+from train.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -69,6 +71,20 @@ def test_every_model_of_the_model_page_is_one(block: str, monkeypatch: pytest.Mo
 class _AnyMixer:
     class Options(Part):
         pass
+
+
+@pytest.mark.parametrize(
+    "block", re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/surgery.md").read_text(), re.DOTALL), ids=["tune", "grow"]
+)
+def test_every_recipe_of_the_surgery_page_is_valid(block: str) -> None:
+    tree = merge(load_tree(ROOT / "configs/quickstart.yaml"), yaml.safe_load(block))
+    assert validate(Recipe, tree, "docs/surgery.md").tree()["surgery"]
+
+
+def test_every_edit_is_on_the_surgery_page() -> None:
+    page = (ROOT / "docs/surgery.md").read_text()
+    for options in get_args(get_args(AnyEdit)[0]):
+        assert f"`{options.model_fields['kind'].default}`" in page
 
 
 def test_every_kind_of_source_and_corpus_is_on_the_data_page() -> None:

@@ -44,7 +44,7 @@ def num_parameters(recipe: Recipe) -> int:
     from train.objectives.objective import build_objective
 
     with torch.device("meta"):
-        objective = build_objective(recipe.objective, recipe.model)
+        objective = build_objective(recipe.objective, recipe.model, recipe.surgery)
     return sum(parameter.numel() for parameter in objective.parameters() if parameter.requires_grad)
 
 

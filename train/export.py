@@ -24,10 +24,13 @@ from model.interop.family import Description
 from model.interop.importing import usual_dtype
 from model.interop.model_folder import ModelFolder, copy_tokenizer
 from model.options import AnyHead, LMHeadOptions
-from train.inference import open_checkpoint
+from model.surgery.lora import merged_weights
+from train.checkpoint import Checkpoint
+from train.objectives.objective import build_objective
 from train.objectives.options import CausalLMOptions, MaskedAutoencoderOptions, Wav2Vec2Options
 from train.recipe import Recipe, recipe_of_run
 from train.run_folder import RunFolder
+from train.weights import open_checkpoint
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -85,7 +88,7 @@ def _of_run(run: Path, step: int | None) -> _Model:
     recipe = recipe_of_run(run)
     description = Description(recipe.model, _head(recipe))
     folder = RunFolder(run)
-    weights = open_checkpoint(folder, step).weights()
+    weights = _plain_weights(recipe, open_checkpoint(folder, step))
     return _Model(description, weights, lambda target: _write_tokenizer(folder, target, recipe))
 
 
@@ -99,6 +102,22 @@ def _head(recipe: Recipe) -> AnyHead:
     if isinstance(objective, Wav2Vec2Options):
         return objective.head
     raise ConfigError(f"{recipe.run}: objective {objective.kind} has no Hugging Face class to export to.")
+
+
+def _plain_weights(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The weights of a model that the recipe's `model:` describes: adapters are merged.
+
+    Raises:
+        ConfigError: when edits left what such a model cannot have.
+    """
+    with torch.device("meta"):
+        operated = build_objective(recipe.objective, recipe.model, recipe.surgery)
+        plain = build_objective(recipe.objective, recipe.model)
+    weights = merged_weights(checkpoint.weights(), operated)
+    added = weights.keys() - dict(plain.named_parameters()).keys()
+    if added:
+        raise ConfigError(f"surgery: no Hugging Face class has {', '.join(sorted(added))}.")
+    return weights
 
 
 def _write_tokenizer(folder: RunFolder, output: Path, recipe: Recipe) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,15 @@ from typing import Self
 import torch
 from tokenizers import Tokenizer
 
-from configs.errors import CheckpointError, ConfigError
+from configs.errors import ConfigError
 from configs.seeds import derive
 from data.text.tokenizer import load_tokenizer
 from model.generate import Sampling, generate
-from train.checkpoint import Checkpoint, Checkpoints
 from train.objectives.causal_lm import CausalLM, longest_of
 from train.objectives.objective import Objective, build_objective
 from train.recipe import Recipe, recipe_of_run
 from train.run_folder import RunFolder
-from train.world import World
+from train.weights import open_checkpoint
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class TrainedModel:
         folder = RunFolder(run)
         checkpoint = open_checkpoint(folder, step)
         with torch.device("meta"):
-            objective = build_objective(recipe.objective, recipe.model)
+            objective = build_objective(recipe.objective, recipe.model, recipe.surgery)
         checkpoint.require_shapes({name: tuple(item.shape) for name, item in objective.named_parameters()})
         objective.load_state_dict(checkpoint.weights(), assign=True)
         return cls(recipe, objective.eval(), folder, checkpoint.step)
@@ -75,19 +73,3 @@ class TrainedModel:
             stop_token=end,
         )
         return [str(tokenizer.decode(tokens.tolist())) for tokens in written]
-
-
-def open_checkpoint(folder: RunFolder, step: int | None) -> Checkpoint:
-    """The checkpoint of `step`, or the newest intact one.
-
-    Raises:
-        CheckpointError: when there is none.
-    """
-    checkpoints = Checkpoints(folder.checkpoints, World())
-    if step is None:
-        checkpoint = checkpoints.newest_intact(lambda text: print(text, file=sys.stderr))
-    else:
-        checkpoint = checkpoints.intact_at(step)
-    if checkpoint is None:
-        raise CheckpointError(f"{folder.path}: has no checkpoint yet.")
-    return checkpoint

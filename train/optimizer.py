@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.parameters import kinds_of, shape_of
+from model.selectors import select
+from model.transformer import Transformer
 from train.options import AdamWOptions
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -16,17 +19,43 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def parameter_groups(module: nn.Module, options: AdamWOptions) -> list[dict[str, Any]]:
-    """Matrices with weight decay, vectors without; shapes are those before any sharding."""
-    matrices: list[nn.Parameter] = []
-    vectors: list[nn.Parameter] = []
-    for parameter in module.parameters():
-        if parameter.requires_grad:
-            (matrices if len(shape_of(parameter)) > 1 else vectors).append(parameter)
-    groups = [
-        {"params": matrices, "weight_decay": options.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    """Trained parameters by what the optimizer does with them: `weight_decay`, and `lr_factor` of the learning rate.
+
+    Raises:
+        ConfigError: when a pattern of `options.groups` matches nothing.
+    """
+    trained = {name: item for name, item in module.named_parameters() if item.requires_grad}
+    kinds = kinds_of(module)
+    factors = layer_factors(module, options.lr_decay_per_layer)
+    decays = dict.fromkeys(trained, options.weight_decay)
+    decays |= {name: 0.0 for name in trained if "vector" in kinds[name]}
+    for number, changes in enumerate(options.groups):
+        for name in select(changes.select, trained, f"optimizer.groups[{number}].select", kinds):
+            factors[name] *= changes.lr
+            decays[name] = decays[name] if changes.weight_decay is None else changes.weight_decay
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in trained.items():
+        key = (decays[name], factors[name])
+        group = groups.setdefault(key, {"params": [], "weight_decay": decays[name], "lr_factor": factors[name]})
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def layer_factors(module: nn.Module, decay: float) -> dict[str, float]:
+    """Factor of the learning rate of every parameter: decay^(layers between it and the output).
+
+    What stands before the first block counts as one layer, what follows the last as none (Clark et al. 2020, A.2).
+    """
+    factors = {name: 1.0 for name, _ in module.named_parameters()}
+    for prefix, transformer in module.named_modules():
+        if not isinstance(transformer, Transformer):
+            continue
+        depth = len(transformer.blocks)
+        for name, _ in transformer.named_parameters():
+            part, number, *_ = name.split(".")
+            above = depth - int(number) if part == "blocks" else 0 if part == "norm" else depth + 1
+            factors[f"{prefix}.{name}" if prefix else name] = decay**above
+    return factors
 
 
 def build_adamw(groups: Iterable[dict[str, Any]], options: AdamWOptions) -> torch.optim.AdamW:
@@ -44,14 +73,9 @@ def create_state(optimizer: torch.optim.Optimizer, parameter: Tensor, step: int)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """The learning rate of the coming step, in every group."""
+    """The learning rate of the coming step: in every group, times its factor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
-
-
-def shape_of(parameter: Tensor) -> tuple[int, ...]:
-    """The shape of a parameter, also while ZeRO-3 holds only a partition of it."""
-    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+        group["lr"] = lr * group.get("lr_factor", 1.0)
 
 
 def numel_of(parameter: Tensor) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from configs.options import Kind, Options, Part
+from model.selectors import Patterns
 from train.schedule import AnySchedule, ConstantSchedule
 
 
@@ -27,6 +28,17 @@ class TrainOptions(Options):
     "Use deterministic algorithms, so that a resumed run equals an uninterrupted one on every device."
 
 
+class ParameterGroup(Options):
+    """Some of the trained parameters. In several groups, factors of `lr` multiply and the last `weight_decay` holds."""
+
+    select: Patterns
+    "Names of parameters: '**@norm', 'transformer.embedder.**'."
+    lr: float = Field(default=1.0, ge=0)
+    "Factor of the learning rate."
+    weight_decay: float | None = Field(default=None, ge=0)
+    "Instead of the optimizer's."
+
+
 class AdamWOptions(Part):
     """AdamW (Loshchilov and Hutter 2019)."""
 
@@ -41,6 +53,10 @@ class AdamWOptions(Part):
     "Added to the root of the second moment."
     weight_decay: float = Field(default=0.1, ge=0)
     "Decoupled decay of matrices; vectors (norms, biases) are not decayed."
+    lr_decay_per_layer: float = Field(default=1.0, gt=0, le=1)
+    "Factor of the learning rate for every layer further from the output (Clark et al. 2020, A.2)."
+    groups: list[ParameterGroup] = Field(default_factory=list)
+    "Parameters that are treated otherwise."
     schedule: AnySchedule = ConstantSchedule()
     "Factor of lr at each step."
 

@@ -15,6 +15,7 @@ from configs.recipe import load_tree
 from data.batches import BatchOptions
 from data.sources import DataOptions, plain_sources
 from model.options import AnyModel
+from model.surgery.options import AnyEdit
 from train.engines.options import AccelerateOptions, AnyEngine
 from train.objectives.options import AnyObjective, CausalLMOptions
 from train.options import AnyOptimizer, CheckpointOptions, LogOptions, TrainOptions
@@ -38,6 +39,8 @@ class Recipe(Options):
     "What is read."
     model: AnyModel
     "The model."
+    surgery: list[AnyEdit] = Field(default_factory=list)
+    "What is done to the model before training, in order: loading weights, freezing, adapters, prompts."
     objective: AnyObjective = CausalLMOptions()
     "What is learned."
     optimizer: AnyOptimizer
@@ -77,7 +80,7 @@ class Recipe(Options):
         tree = self.tree()
         parts = {"batch": {"global": tree["batch"]["global"]}, "train": {"clip_norm": tree["train"]["clip_norm"]}}
         parts["data"] = {"order": {key: value for key, value in tree["data"]["order"].items() if key != "epochs"}}
-        return parts | {key: tree[key] for key in ("seed", "model", "objective", "optimizer")}
+        return parts | {key: tree[key] for key in ("seed", "model", "surgery", "objective", "optimizer")}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -27,6 +27,7 @@ from train.interruption import Interruption
 from train.loop import Loop
 from train.metrics import MetricsLog, read_rows
 from train.objectives.objective import build_objective, require_fields
+from train.optimizer import numel_of
 from train.probes.probe import ProbeContext, build_probe
 from train.recipe import Recipe
 from train.run_folder import RunFolder, require_same_data
@@ -86,7 +87,7 @@ def run(recipe: Recipe, world: World) -> None:
 
 def _engine_request(recipe: Recipe, plan: BatchPlan, world: World) -> EngineRequest:
     return EngineRequest(
-        build_objective=lambda: build_objective(recipe.objective, recipe.model),
+        build_objective=lambda: build_objective(recipe.objective, recipe.model, recipe.surgery),
         optimizer=recipe.optimizer,
         precision=recipe.precision,
         clip_norm=recipe.train.clip_norm,
@@ -100,10 +101,13 @@ def _engine_request(recipe: Recipe, plan: BatchPlan, world: World) -> EngineRequ
 
 def _restore(recipe: Recipe, engine: Engine, checkpoints: Checkpoints, fingerprint: int, world: World) -> Position:
     """Load the newest intact checkpoint, or the initial weights."""
-    report = functools.partial(print, file=sys.stderr) if world.is_main else lambda _: None
+    report: Callable[[str], None] = functools.partial(print, file=sys.stderr) if world.is_main else lambda _: None
     checkpoint = checkpoints.newest_intact(report)
     if checkpoint is None:
+        for text in engine.objective.surgery.reports():
+            report(text)
         engine.load(InitialWeights(engine.objective.initial_value, engine.shapes, recipe.seed))
+        engine.objective.surgery.close()
         return Position()
     require_resumable(checkpoint, recipe, engine, fingerprint)
     engine.load(checkpoint)
@@ -180,13 +184,15 @@ def _on_main(world: World, action: Callable[[], None]) -> None:
 
 def _print_start(recipe: Recipe, engine: Engine, source: Source, position: Position, world: World) -> None:
     parameters = sum(torch.Size(shape).numel() for shape in engine.shapes.values())
+    trained = sum(numel_of(item) for item in engine.objective.parameters() if item.requires_grad)
+    frozen = f", {trained:,} of them trained" if trained < parameters else ""
     held = "  ".join(f"{name} {count / 1e6:.1f} MB" for name, count in engine.bytes_held().items())
     part = recipe.engine
     stage = f" zero={part.zero}" if part.kind == "deepspeed" else ""
     going_on = "resuming from" if position.step else "starting at"
     lines = [
         f"run         {recipe.run}: {going_on} step {position.step} of {recipe.train.steps}",
-        f"model       {parameters:,} parameters, {recipe.precision}",
+        f"model       {parameters:,} parameters{frozen}, {recipe.precision}",
         f"data        {len(source):,} samples an epoch, {recipe.batch.global_} a step",
         f"engine      {part.kind}{stage}, {world.size} rank(s) on {world.device.type}; per rank: {held}",
     ]

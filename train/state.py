@@ -26,9 +26,9 @@ class Fragment:
     name: str
     start: int
     weight: Tensor
-    "Writable flat float32 view."
+    "Writable flat view, float32 where it is trained."
     moments: dict[str, Tensor]
-    "Writable flat views of the optimizer state, by torch's names."
+    "Writable flat views of the optimizer state, by torch's names; none where it is frozen."
     is_written: bool = True
     "Whether this rank saves it (of replicated state, one rank does)."
 

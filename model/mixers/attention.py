@@ -13,6 +13,7 @@ from model.mixers.mixer import Mixer, MixerContext, State
 from model.mixers.options import AttentionOptions
 from model.options import BlockOptions
 from model.positions.rotary import rotate
+from model.taps import tap
 from model.visibility import Visibility, Window, dense_mask
 
 
@@ -20,6 +21,8 @@ class Attention(Mixer):
     """Attention of tokens to each other, or to a memory."""
 
     takes_backend = True
+    taps = ("queries", "keys", "values", "weights", "mixed")
+    "What `model.taps` can see: after norms and rotation; the weights as the reference computes them."
 
     def __init__(self, options: AttentionOptions, block: BlockOptions, *, causal: bool = True) -> None:
         super().__init__()
@@ -67,11 +70,14 @@ class Attention(Mixer):
         return self._attend(self._queries(x_BTD, context), k_BGSK, v_BGSK, context)
 
     def materialize(self, x_BTD: Tensor, context: MixerContext) -> Tensor:
-        keys, _ = self.keys_values(x_BTD, context)
+        k_BGSK, _ = self.keys_values(x_BTD, context)
+        return self._weights(self._queries(x_BTD, context), k_BGSK, context)
+
+    def _weights(self, q_BHTK: Tensor, k_BGSK: Tensor, context: MixerContext) -> Tensor:
         request = context.visible.request
         return Reference().weights(
-            self._queries(x_BTD, context),
-            keys,
+            q_BHTK,
+            k_BGSK,
             dense_mask(request.rule, request.query, request.key),
             scale=self._scale,
             bias=context.bias,
@@ -96,6 +102,10 @@ class Attention(Mixer):
     def _attend(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, context: MixerContext) -> Tensor:
         backend = context.visible.backend
         assert backend is not None
+        tap(self, "queries", q_BHTK)
+        tap(self, "keys", k_BGSK)
+        tap(self, "values", v_BGSK)
+        tap(self, "weights", lambda: self._weights(q_BHTK, k_BGSK, context))
         mixed_BHTK = backend.attend(
             q_BHTK,
             k_BGSK,
@@ -106,6 +116,7 @@ class Attention(Mixer):
             softcap=self.options.softcap,
             dropout=self.options.dropout if self.training else 0.0,
         )
+        tap(self, "mixed", mixed_BHTK)
         return self.output(mixed_BHTK.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from configs.errors import ConfigError
+from model.parameters import shape_of
 from train.objectives.causal_lm import CausalLM
 from train.optimizer import (
     MOMENTS,
@@ -15,7 +17,6 @@ from train.optimizer import (
     numel_of,
     parameter_groups,
     set_learning_rate,
-    shape_of,
 )
 from train.options import AdamWOptions
 
@@ -115,3 +116,66 @@ def test_sizes_are_those_before_sharding() -> None:
     assert (shape_of(parameter), numel_of(parameter)) == ((0,), 0)
     parameter.ds_shape = torch.Size((4, 6))  # type: ignore[attr-defined]
     assert (shape_of(parameter), numel_of(parameter)) == ((4, 6), math.prod((4, 6)))
+
+
+def described(module: nn.Module, options: AdamWOptions) -> dict[str, tuple[float, float]]:
+    """Name -> (factor of the learning rate, weight decay), of all parameters, each in one group."""
+    names = {id(item): name for name, item in module.named_parameters()}
+    pairs = [
+        (names[id(item)], (group["lr_factor"], group["weight_decay"]))
+        for group in parameter_groups(module, options)
+        for item in group["params"]
+    ]
+    assert len(pairs) == len(dict(pairs))
+    return dict(pairs)
+
+
+def test_groups_change_what_they_select(objective_of: Callable[..., CausalLM]) -> None:
+    groups = [
+        {"select": "**@embedding", "lr": 0.5, "weight_decay": 0.0},
+        {"select": ["**.mixer.**", "!**.output.*"], "lr": 2.0},
+        {"select": "**.query.weight", "lr": 3.0, "weight_decay": 0.7},
+    ]
+    options = AdamWOptions.model_validate(OPTIONS.tree() | {"groups": groups})
+    assert described(objective_of(), options) == {
+        "transformer.embedder.tokens.weight": (0.5, 0.0),
+        "transformer.blocks.0.mixer.query.weight": (6.0, 0.7),
+        "transformer.blocks.0.mixer.key.weight": (2.0, 0.2),
+        "transformer.blocks.0.mixer.value.weight": (2.0, 0.2),
+        "transformer.blocks.0.mixer.output.weight": (1.0, 0.2),
+        "transformer.blocks.0.mixer_branch.norm.weight": (1.0, 0.0),
+        "transformer.blocks.0.feed_forward.gate.weight": (1.0, 0.2),
+        "transformer.blocks.0.feed_forward.up.weight": (1.0, 0.2),
+        "transformer.blocks.0.feed_forward.down.weight": (1.0, 0.2),
+        "transformer.blocks.0.feed_forward_branch.norm.weight": (1.0, 0.0),
+        "transformer.norm.weight": (1.0, 0.0),
+    }
+
+
+def test_the_rate_falls_layer_by_layer_from_the_output(objective_of: Callable[..., CausalLM]) -> None:
+    objective = objective_of(num_layers=3, positions="learned", tied_head=False)
+    options = AdamWOptions.model_validate(OPTIONS.tree() | {"lr_decay_per_layer": 0.5})
+    factors = {name: factor for name, (factor, _) in described(objective, options).items()}
+    # Layers of the schedule of BEiT (Bao et al. 2022): 0 the embedding, 1 ... L the blocks, L + 1 the head.
+    for name, factor in factors.items():
+        layer = 4
+        if "embed" in name:
+            layer = 0
+        elif ".blocks." in name:
+            layer = int(name.split(".")[2]) + 1
+        assert factor == 0.5 ** (4 - layer), name
+    assert set(factors.values()) == {1.0, 0.5, 0.25, 0.125, 0.0625}
+
+
+def test_a_group_without_parameters_is_refused(objective_of: Callable[..., CausalLM]) -> None:
+    options = AdamWOptions.model_validate(OPTIONS.tree() | {"groups": [{"select": "**.mixr.**"}]})
+    with pytest.raises(ConfigError, match=r"optimizer.groups\[0\].select: '\*\*.mixr.\*\*' matches nothing"):
+        parameter_groups(objective_of(), options)
+
+
+def test_the_learning_rate_of_a_group_is_its_share_of_the_base() -> None:
+    first, second = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    groups = [{"params": [first], "lr_factor": 0.5}, {"params": [second]}]
+    optimizer = build_adamw(groups, OPTIONS)
+    set_learning_rate(optimizer, 0.2)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.2]

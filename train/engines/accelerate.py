@@ -42,7 +42,8 @@ class AccelerateEngine:
 
     def load(self, source: StateSource) -> None:
         for parameter in self._parameters.values():
-            create_state(self._optimizer, parameter, source.step)
+            if parameter.requires_grad:
+                create_state(self._optimizer, parameter, source.step)
         fill(self.fragments(), source)
 
     def fragments(self) -> Iterator[Fragment]:

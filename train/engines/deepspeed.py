@@ -29,6 +29,7 @@ from torch import Tensor
 
 from configs.errors import TrainingError
 from data.loader import Batch
+from model.parameters import shape_of
 from train.engines.engine import EngineRequest, Shapes, storage_bytes, sum_of, to_device
 from train.engines.options import DeepSpeedOptions
 from train.engines.replicated import (
@@ -39,7 +40,7 @@ from train.engines.replicated import (
     replicated_fragments,
 )
 from train.objectives.objective import Objective
-from train.optimizer import MOMENTS, build_adamw, create_state, numel_of, parameter_groups, set_learning_rate, shape_of
+from train.optimizer import MOMENTS, build_adamw, create_state, numel_of, parameter_groups, set_learning_rate
 from train.state import WEIGHT, Fragment, StateSource, fill
 from train.world import World
 
@@ -149,7 +150,12 @@ class DeepSpeedEngine:
 
     def _flattened_fragments(self) -> Iterator[Fragment]:
         """Stages 1 and 2: groups of parameters are flattened, and each rank owns one range of each."""
-        for name, parameter in self._parameters.items():
+        for number, (name, parameter) in enumerate(self._parameters.items()):
+            if not parameter.requires_grad:
+                # Whole on every rank, in the precision of the forward pass; ranks take turns in writing it.
+                is_written = number % self._world.size == self._world.rank
+                yield Fragment(name, 0, parameter.data.view(-1), {}, is_written=is_written)
+                continue
             mapping = parameter._hp_mapping
             if mapping is not None:
                 moments = {key: mapping.optim_fragment[key].data for key in MOMENTS}
@@ -158,11 +164,14 @@ class DeepSpeedEngine:
     def _partitioned_fragments(self) -> Iterator[Fragment]:
         """Stage 3: every parameter is cut into equal ranges, one a rank, the last one padded."""
         for name, parameter in self._parameters.items():
-            group, offset, length = self._optimizer.grad_position[self._optimizer.get_param_id(parameter)]
-            flat = self._optimizer.fp32_partitioned_groups_flat[group]
             start = self._world.rank * parameter.ds_tensor.ds_numel
-            length = min(length, parameter.ds_numel - start)
-            if length > 0:
+            length = min(parameter.ds_tensor.ds_numel, parameter.ds_numel - start)
+            if length > 0 and not parameter.requires_grad:
+                # No optimizer, so no master weights: the partition itself.
+                yield Fragment(name, start, parameter.ds_tensor.data.narrow(0, 0, length), {})
+            elif length > 0:
+                group, offset, _ = self._optimizer.grad_position[self._optimizer.get_param_id(parameter)]
+                flat = self._optimizer.fp32_partitioned_groups_flat[group]
                 state = self._adamw.state[flat]
                 moments = {key: state[key].data.narrow(0, offset, length) for key in MOMENTS}
                 yield Fragment(name, start, flat.data.narrow(0, offset, length), moments)
@@ -171,13 +180,14 @@ class DeepSpeedEngine:
     def _refresh_model_weights(self, source: StateSource) -> None:
         """Bring the weights that the model computes with up to the master weights just loaded."""
         if self._stage == 3:
-            for fragment in self._partitioned_fragments():
+            for fragment in self._partitioned_fragments():  # a copy onto itself, where it is frozen
                 partition = self._parameters[fragment.name].ds_tensor.data
                 partition.narrow(0, 0, fragment.weight.numel()).copy_(fragment.weight)
         elif self._stage > 0:
             for name, parameter in self._parameters.items():
-                whole = source.read(WEIGHT, name, 0, parameter.numel())
-                parameter.data.copy_(whole.view_as(parameter))
+                if parameter.requires_grad:
+                    whole = source.read(WEIGHT, name, 0, parameter.numel())
+                    parameter.data.copy_(whole.view_as(parameter))
 
     def _check(self) -> None:
         """Compare what was built with what was asked."""
@@ -195,7 +205,7 @@ class DeepSpeedEngine:
             ]
             problem = f"parameters are not partitioned: {', '.join(whole[:3])}" if whole else None
         elif self._stage in (1, 2):
-            total = sum(numel_of(parameter) for parameter in self._parameters.values())
+            total = sum(numel_of(item) for item in self._parameters.values() if item.requires_grad)
             held = sum(flat.numel() for flat in self._flat_master_weights())
             # Each of the parameter groups may be padded to a multiple of the alignment.
             if held > total / world_size + 4096 * len(self._adamw.param_groups):

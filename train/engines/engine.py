@@ -45,7 +45,7 @@ class Engine(Protocol):
 
     @property
     def shapes(self) -> Shapes:
-        """Unsharded shapes of all trained parameters, in a fixed order."""
+        """Unsharded shapes of all parameters, frozen ones too, in a fixed order."""
 
     def load(self, source: StateSource) -> None:
         """Take weights and optimizer state from `source`. Called once, before the first step."""

@@ -43,8 +43,15 @@ def replicated_fragments(
 ) -> Iterator[Fragment]:
     """State that every rank holds in full; ranks take turns in writing it."""
     for number, (name, parameter) in enumerate(parameters.items()):
-        moments = {key: optimizer.state[parameter][key].view(-1) for key in MOMENTS}
+        moments = _moments_of(optimizer, parameter)
         yield Fragment(name, 0, parameter.data.view(-1), moments, is_written=number % size == rank)
+
+
+def _moments_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
+    """Flat views of the moments of a parameter; none of a frozen one."""
+    if not parameter.requires_grad:
+        return {}
+    return {key: optimizer.state[parameter][key].view(-1) for key in MOMENTS}
 
 
 def replicated_bytes(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, int]:

@@ -15,8 +15,11 @@ from data.reading import Reader, Row
 from data.sample import Sample, Source
 from model.initialisation import initial_value_of
 from model.options import AnyModel
+from model.surgery.edit import Surgery
+from model.surgery.options import AnyEdit
 from model.transformer import Transformer
 from train.objectives.options import AnyObjective
+from train.weights import open_weights
 
 
 class Objective(nn.Module, ABC):
@@ -24,6 +27,8 @@ class Objective(nn.Module, ABC):
 
     fields: ClassVar[tuple[str, ...]]
     "The fields of a sample that it reads."
+    surgery = Surgery()
+    "What was done to it since it was constructed; `build_objective` says."
 
     def set_step(self, step: int, last: int) -> None:
         """Called before every training step: what follows the step (a temperature) is a pure function of it.
@@ -46,7 +51,14 @@ class Objective(nn.Module, ABC):
         """
 
     def initial_value(self, name: str, shape: Sequence[int], seed: int) -> Tensor:
-        """The initial value (float32, CPU) of the parameter `name`: a pure function."""
+        """The initial value (float32, CPU) of the parameter `name`: a pure function.
+
+        Raises:
+            UserError: when trained weights to start from are not there, or do not fit.
+        """
+        return self.surgery.over(self._untrained_value)(name, shape, seed)
+
+    def _untrained_value(self, name: str, shape: Sequence[int], seed: int) -> Tensor:
         owner = name
         while owner:
             owner = owner.rpartition(".")[0]
@@ -94,6 +106,13 @@ def _require(objective: AnyObjective, wanted: Sequence[str], sample: Sample, whe
         )
 
 
-def build_objective(objective: AnyObjective, model: AnyModel) -> Objective:
-    """The objective that `objective` describes, owning the model that `model` describes."""
-    return cast(Objective, construct(objective, model))
+def build_objective(objective: AnyObjective, model: AnyModel, surgery: Sequence[AnyEdit] = ()) -> Objective:
+    """The objective that `objective` describes, owning the model that `model` describes, after all edits.
+
+    Raises:
+        ConfigError: when an edit cannot be made.
+    """
+    built = cast(Objective, construct(objective, model))
+    built.surgery = Surgery(surgery, open_weights)
+    built.surgery.apply(built)
+    return built
