@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -14,6 +15,12 @@ from model.interop.family import Description, Family, Imported, Rename, to_ours,
 FAMILIES = {
     "llama": "model.interop.llama",
     "gpt2": "model.interop.gpt2",
+    "vit": "model.interop.vit",
+    "deit": "model.interop.deit",
+    "beit": "model.interop.beit",
+    "dinov2": "model.interop.dinov2",
+    "dinov2_with_registers": "model.interop.dinov2_with_registers",
+    "vit_mae": "model.interop.vit_mae",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 
@@ -67,4 +74,6 @@ def _table(family: Family, architecture: str) -> list[Rename]:
 
 
 def _rooted(rename: Rename, theirs: str, ours: str) -> Rename:
-    return Rename(theirs + rename.theirs, tuple(ours + part for part in rename.parts), rename.transposed)
+    beside = {key: getattr(rename, key) for key in ("needs", "excludes")}
+    rooted = {key: name and ours + name for key, name in beside.items()}
+    return replace(rename, theirs=theirs + rename.theirs, ours=tuple(ours + part for part in rename.parts), **rooted)

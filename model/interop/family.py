@@ -36,6 +36,13 @@ class Rename:
     "Several names: their rows, stacked in this order, make one tensor of theirs."
     transposed: bool = False
     "Whether theirs holds matrices as [in, out]."
+    lead: int = 0
+    "Dimensions of 1 that theirs has in front of ours; below 0: that ours has in front of theirs."
+
+    needs: str | None = None
+    "The line holds only where this weight of ours exists too."
+    excludes: str | None = None
+    "The line holds only where this weight of ours does not exist."
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -63,6 +70,8 @@ class Family:
     "Names of the head's weights, from the root."
     ignored: tuple[str, ...] = ()
     "Patterns of their names that hold nothing (buffers, copies of tied weights)."
+    computed: Callable[[Description], dict[str, Tensor]] = lambda _: {}
+    "What their files hold besides and the description decides (tables of sinusoids), by their names from the root."
 
 
 @dataclass
@@ -116,7 +125,8 @@ def to_theirs(ours: Mapping[str, Tensor], names: Iterable[Rename]) -> dict[str, 
         tensor = torch.cat([ours[name] for name in ours_names]) if len(ours_names) > 1 else ours[ours_names[0]]
         if rename.transposed and tensor.dim() == 2:
             tensor = tensor.t()
-        found[theirs_name] = tensor.contiguous()
+        shape = (1,) * rename.lead + tuple(tensor.shape[max(0, -rename.lead) :])
+        found[theirs_name] = tensor.reshape(shape).contiguous()
     return found
 
 
@@ -137,6 +147,8 @@ def _pairs(names: Iterable[Rename], ours: Iterable[str]) -> list[tuple[str, list
                 continue
             values = match.groupdict()
             ours_names = [part.format(**values) for part in rename.parts]
-            if present.issuperset(ours_names):
+            needs = rename.needs is None or rename.needs.format(**values) in present
+            excluded = rename.excludes is not None and rename.excludes.format(**values) in present
+            if present.issuperset(ours_names) and needs and not excluded:
                 found.append((rename.theirs.format(**values), ours_names, rename))
     return found
