@@ -229,6 +229,8 @@ class LMHeadOptions(Part):
     "Biases of that matrix and norm."
     transform_norm: bool = True
     "Whether there is that norm."
+    transform_norm_bias: bool | None = None
+    "Bias of that norm. Default: `transform_bias`."
     norm_eps: float = Field(default=1e-12, gt=0)
     "Of that norm."
     width: int | None = Field(default=None, gt=0)
@@ -237,4 +239,36 @@ class LMHeadOptions(Part):
     "Factor of the hidden states before the output matrix."
 
 
-AnyHead = Annotated[LMHeadOptions, Kind(default="lm")]
+class PoolerOptions(Part):
+    """Hidden states -> one vector for every row."""
+
+    kind: Literal["pooler"] = "pooler"
+    pool: Literal["first", "mean"] = "first"
+    "The first token, or the mean of the tokens behind the prefix."
+    norm: bool = False
+    "A layer norm of it."
+    norm_eps: float = Field(default=1e-12, gt=0)
+    "Of that norm."
+    activation: Literal["tanh", "relu", "gelu"] | None = "tanh"
+    "A matrix with bias, and this activation; null: no matrix."
+    width: int | None = Field(default=None, gt=0)
+    "Width after that matrix. Default: the model's."
+
+
+class ReplacedTokenOptions(Part):
+    """Hidden states -> a logit for every token: that it was replaced (Clark et al. 2020, section 2)."""
+
+    kind: Literal["replaced_token"] = "replaced_token"
+    transform: FeedForwardKind = "gelu"
+    "The activation between its two matrices."
+
+
+class SentencePairOptions(Part):
+    """Hidden states -> masked tokens, and whether the second sentence follows the first (Devlin et al. 2019, 3.1)."""
+
+    kind: Literal["sentence_pair"] = "sentence_pair"
+    tokens: LMHeadOptions = LMHeadOptions()
+    "The head of masked tokens."
+
+
+AnyHead = Annotated[LMHeadOptions | PoolerOptions | ReplacedTokenOptions | SentencePairOptions, Kind(default="lm")]

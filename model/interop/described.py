@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from configs.options import construct
 from model.embedders.options import TextOptions
 from model.embedders.text import TextEmbedder
-from model.heads import LMHead
+from model.heads import LMHead, Pooler, ReplacedTokenHead, SentencePairHead
 from model.interop.family import Description
+from model.options import AnyHead, PoolerOptions, ReplacedTokenOptions, SentencePairOptions, TransformerOptions
 from model.tokens import Tokens
 
 
@@ -22,10 +23,20 @@ class DescribedModel(nn.Module):
         self.description = description
         self.transformer = cast(nn.Module, construct(description.model))
         if description.head is not None:
-            assert isinstance(description.model.embedder, TextOptions)
-            self.head = LMHead(description.head, description.model.dim, description.model.embedder.vocab_size)
+            self.head = _build_head(description.head, description.model)
 
     def logits(self, hidden: Tokens) -> Tensor:
-        """What the head makes of hidden states."""
+        """What a head of tokens makes of hidden states; other heads are called: `head(hidden)`."""
         embedder = cast(TextEmbedder, self.transformer.embedder)
         return self.head(hidden.x, embedder.tokens)  # type: ignore[no-any-return]
+
+
+def _build_head(head: AnyHead, model: TransformerOptions) -> nn.Module:
+    if isinstance(head, PoolerOptions):
+        return Pooler(head, model.dim)
+    if isinstance(head, ReplacedTokenOptions):
+        return ReplacedTokenHead(head, model.dim)
+    assert isinstance(model.embedder, TextOptions)
+    if isinstance(head, SentencePairOptions):
+        return SentencePairHead(head, model.dim, model.embedder.vocab_size)
+    return LMHead(head, model.dim, model.embedder.vocab_size)
