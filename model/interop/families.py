@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,14 +16,17 @@ from model.interop.family import Description, Family, Imported, Rename, to_ours,
 FAMILIES = {
     "llama": "model.interop.llama",
     "gpt2": "model.interop.gpt2",
-    "vit": "model.interop.vit",
-    "deit": "model.interop.deit",
-    "beit": "model.interop.beit",
-    "dinov2": "model.interop.dinov2",
-    "dinov2_with_registers": "model.interop.dinov2_with_registers",
-    "vit_mae": "model.interop.vit_mae",
+    "bert": "model.interop.bert",
+    "roberta": "model.interop.roberta",
+    "xlm-roberta": "model.interop.xlm_roberta",
+    "xlm-roberta-xl": "model.interop.xlm_roberta_xl",
+    "electra": "model.interop.electra",
+    "modernbert": "model.interop.modernbert",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
+_LEAVES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+"Leaves of norms in files converted from TensorFlow, among them Google's BERT; transformers renames them too."
+_OLD_LEAF = re.compile(r"LayerNorm\.(gamma|beta)$")
 
 
 def family(model_type: str) -> Family:
@@ -61,7 +65,8 @@ def imported(
     weights: Mapping[str, Tensor], family: Family, architecture: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> Imported:
     """Weights of the family's class under our names: `transformer.` and `head.`."""
-    return to_ours(weights, _table(family, architecture), shapes, family.ignored)
+    named = {_OLD_LEAF.sub(lambda match: _LEAVES[match[0]], name): item for name, item in weights.items()}
+    return to_ours(named, _table(family, architecture), shapes, family.ignored)
 
 
 def _table(family: Family, architecture: str) -> list[Rename]:

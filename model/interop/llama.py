@@ -6,7 +6,16 @@ from typing import Any
 
 from configs.errors import ConfigError
 from model.embedders.options import TextOptions
-from model.interop.family import Config, Description, Family, Rename
+from model.interop.family import (
+    ANY,
+    TEXT,
+    Config,
+    Description,
+    Family,
+    Rename,
+    differences,
+    head_differences,
+)
 from model.mixers.options import AttentionOptions
 from model.options import LMHeadOptions, TransformerOptions
 from model.positions.options import RotaryPositions
@@ -60,11 +69,19 @@ def describe(config: Config, architecture: str) -> Description:
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a Llama."""
     model = description.model
-    wanted: dict[str, Any] = {"norm": "rms", "feed_forward": "swiglu", "norm_place": "pre", "visibility": "causal"}
-    found = [f"model.{key}={getattr(model, key)}" for key, value in wanted.items() if getattr(model, key) != value]
-    if model.positions.kind != "rotary":
-        found.append(f"model.positions={model.positions.kind}")
-    return found
+    biases = (None, getattr(model, "bias", None))
+    mixer = {"kind": "attention", "bias": biases, "key_bias": biases, "output_bias": biases}
+    found = differences(
+        model,
+        embedder=TEXT,
+        mixer={**mixer, "num_kv_heads": ANY, "head_dim": ANY},
+        hidden_dim=ANY,
+        norm_eps=ANY,
+        final_norm=(None, True),
+        positions={"kind": "rotary", "base": ANY},
+        bias=ANY,
+    )
+    return found + head_differences(description.head, {"kind": "lm", "tied": ANY})
 
 
 def config(description: Description) -> dict[str, Any]:
@@ -90,7 +107,7 @@ def config(description: Description) -> dict[str, Any]:
         "rope_theta": model.positions.base,
         "attention_bias": model.bias,
         "mlp_bias": model.bias,
-        "tie_word_embeddings": head is not None and head.tied,
+        "tie_word_embeddings": isinstance(head, LMHeadOptions) and head.tied,
     }
 
 
