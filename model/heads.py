@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from model.cross_entropy import output_layer
 from model.embedders.text import TokenEmbedding
 from model.feed_forward import ACTIVATIONS
-from model.options import LMHeadOptions, PoolerOptions
+from model.options import LMHeadOptions, PoolerOptions, ReplacedTokenOptions, SentencePairOptions
 from model.tokens import Tokens
 
 _OF_POOLERS = {"tanh": torch.tanh, "relu": ACTIVATIONS["relu"], "gelu": ACTIVATIONS["gelu"]}
@@ -27,7 +27,8 @@ class LMHead(nn.Module):
         if options.transform is not None:
             self.dense = nn.Linear(dim, width, bias=options.transform_bias)
             if options.transform_norm:
-                self.norm = nn.LayerNorm(width, eps=options.norm_eps, bias=options.transform_bias)
+                bias = options.transform_bias if options.transform_norm_bias is None else options.transform_norm_bias
+                self.norm = nn.LayerNorm(width, eps=options.norm_eps, bias=bias)
         if not options.tied:
             self.output = OutputMatrix(width, vocab_size, bias=False)
         if options.bias:
@@ -93,3 +94,31 @@ class Pooler(nn.Module):
         if self.options.activation is None:
             return x_BD
         return _OF_POOLERS[self.options.activation](self.dense(x_BD))
+
+
+class ReplacedTokenHead(nn.Module):
+    """Logits [B, T] that tokens were replaced."""
+
+    def __init__(self, options: ReplacedTokenOptions, dim: int) -> None:
+        super().__init__()
+        self._activation = ACTIVATIONS[options.transform]
+        self.dense = nn.Linear(dim, dim)
+        self.score = nn.Linear(dim, 1)
+
+    def forward(self, hidden: Tokens) -> Tensor:
+        """The logits."""
+        return self.score(self._activation(self.dense(hidden.x))).squeeze(-1)  # type: ignore[no-any-return]
+
+
+class SentencePairHead(nn.Module):
+    """Logits of all tokens [B, T, V], and of the classes "follows" and "does not" [B, 2]."""
+
+    def __init__(self, options: SentencePairOptions, dim: int, vocab_size: int) -> None:
+        super().__init__()
+        self.tokens = LMHead(options.tokens, dim, vocab_size)
+        self.pooler = Pooler(PoolerOptions(), dim)
+        self.relation = nn.Linear(dim, 2)
+
+    def forward(self, hidden: Tokens, embedding: TokenEmbedding) -> tuple[Tensor, Tensor]:
+        """Both; `embedding` is the output matrix of a tied head."""
+        return self.tokens(hidden.x, embedding), self.relation(self.pooler(hidden))

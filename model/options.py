@@ -305,6 +305,8 @@ class LMHeadOptions(Part):
     "Biases of that matrix and norm."
     transform_norm: bool = True
     "Whether there is that norm."
+    transform_norm_bias: bool | None = None
+    "Bias of that norm. Default: `transform_bias`."
     norm_eps: float = Field(default=1e-12, gt=0)
     "Of that norm."
     width: int | None = Field(default=None, gt=0)
@@ -382,4 +384,28 @@ class ContrastiveHeadOptions(Part):
         return self
 
 
-AnyHead = Annotated[LMHeadOptions | PoolerOptions | PixelDecoderOptions | ContrastiveHeadOptions, Kind(default="lm")]
+class ReplacedTokenOptions(Part):
+    """Hidden states -> a logit for every token: that it was replaced (Clark et al. 2020, section 2)."""
+
+    kind: Literal["replaced_token"] = "replaced_token"
+    transform: FeedForwardKind = "gelu"
+    "The activation between its two matrices."
+
+
+class SentencePairOptions(Part):
+    """Hidden states -> masked tokens, and whether the second sentence follows the first (Devlin et al. 2019, 3.1)."""
+
+    kind: Literal["sentence_pair"] = "sentence_pair"
+    tokens: LMHeadOptions = LMHeadOptions()
+    "The head of masked tokens."
+
+
+AnyHead = Annotated[
+    LMHeadOptions
+    | PoolerOptions
+    | PixelDecoderOptions
+    | ContrastiveHeadOptions
+    | ReplacedTokenOptions
+    | SentencePairOptions,
+    Kind(default="lm"),
+]

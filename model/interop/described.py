@@ -10,9 +10,17 @@ from configs.options import construct
 from model.codebooks import ContrastiveHead
 from model.embedders.options import TextOptions
 from model.embedders.text import TextEmbedder
-from model.heads import LMHead, Pooler
+from model.heads import LMHead, Pooler, ReplacedTokenHead, SentencePairHead
 from model.interop.family import Description
-from model.options import AnyHead, ContrastiveHeadOptions, PixelDecoderOptions, PoolerOptions, TransformerOptions
+from model.options import (
+    AnyHead,
+    ContrastiveHeadOptions,
+    PixelDecoderOptions,
+    PoolerOptions,
+    ReplacedTokenOptions,
+    SentencePairOptions,
+    TransformerOptions,
+)
 from model.pixel_decoder import PixelDecoder
 from model.tokens import Tokens
 
@@ -28,7 +36,7 @@ class DescribedModel(nn.Module):
             self.head = _build_head(description.head, description.model)
 
     def logits(self, hidden: Tokens) -> Tensor:
-        """What the head makes of hidden states."""
+        """What a head of tokens makes of hidden states; other heads are called: `head(hidden)`."""
         embedder = cast(TextEmbedder, self.transformer.embedder)
         return self.head(hidden.x, embedder.tokens)  # type: ignore[no-any-return]
 
@@ -40,5 +48,9 @@ def _build_head(head: AnyHead, model: TransformerOptions) -> nn.Module:
         return ContrastiveHead(head, model)
     if isinstance(head, PixelDecoderOptions):
         return PixelDecoder(head, model)
+    if isinstance(head, ReplacedTokenOptions):
+        return ReplacedTokenHead(head, model.dim)
     assert isinstance(model.embedder, TextOptions)
+    if isinstance(head, SentencePairOptions):
+        return SentencePairHead(head, model.dim, model.embedder.vocab_size)
     return LMHead(head, model.dim, model.embedder.vocab_size)

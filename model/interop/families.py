@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -28,8 +29,17 @@ FAMILIES = {
     "mistral": "model.interop.mistral",
     "qwen3": "model.interop.qwen3",
     "whisper": "model.interop.whisper",
+    "bert": "model.interop.bert",
+    "roberta": "model.interop.roberta",
+    "xlm-roberta": "model.interop.xlm_roberta",
+    "xlm-roberta-xl": "model.interop.xlm_roberta_xl",
+    "electra": "model.interop.electra",
+    "modernbert": "model.interop.modernbert",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
+_LEAVES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+"Leaves of norms in files converted from TensorFlow, among them Google's BERT; transformers renames them too."
+_OLD_LEAF = re.compile(r"LayerNorm\.(gamma|beta)$")
 
 
 def family(model_type: str) -> Family[Any]:
@@ -77,7 +87,8 @@ def imported(
     prefix = family.architectures[architecture]
     if not any(name.startswith(prefix) for name in weights):
         prefix = ""  # old files of a class with a head hold the names of the one without (gpt2 itself)
-    return to_ours(weights, _table(family, prefix), shapes, family.ignored)
+    named = {_OLD_LEAF.sub(lambda match: _LEAVES[match[0]], name): item for name, item in weights.items()}
+    return to_ours(named, _table(family, prefix), shapes, family.ignored)
 
 
 def _table(family: Family[Any], prefix: str) -> list[Rename]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -17,8 +18,9 @@ from torch import Tensor
 from typing_extensions import TypeVar
 
 from configs.errors import ConfigError
-from configs.options import Part
-from model.options import AnyHead, TransformerOptions
+from configs.options import Options, Part
+from model.mixers.options import AttentionOptions
+from model.options import AnyHead, LayerGroup, TransformerOptions
 
 Config = Mapping[str, Any]
 ModelT = TypeVar("ModelT", bound=Part, default=TransformerOptions)
@@ -80,6 +82,94 @@ class Family(Generic[ModelT]):
     "Patterns of their names that hold nothing (buffers, copies of tied weights)."
     computed: Callable[[Description[ModelT]], dict[str, Tensor]] = lambda _: {}
     "What their files hold besides and the description decides (tables of sinusoids), by their names from the root."
+
+
+ANY: Any = object()
+"As `wanted`: the family's configuration holds whatever it is."
+POSITIVE = range(1, sys.maxsize)
+"As `wanted`: 1 or more."
+TEXT: Mapping[str, Any] = {"kind": "text"}
+"As `wanted`: token ids."
+_OF_TRAINING = frozenset({"backend", "documents", "dropout", "init"})
+"Keys that say how a model is trained and how it is computed fast, not what it makes of a document."
+_OF_LAYERS = (frozenset(LayerGroup.model_fields) - {"positions"}) | {"plan"}
+"Keys of the model that count in its blocks alone. Its positions are also those of the embedder."
+
+
+def differences(model: Part, *, by_layer: Collection[str] = (), **wanted: Any) -> list[str]:
+    """The keys that keep a model from a family's class: "model.norm=rms".
+
+    Every key counts. One that is not in `wanted` must have its default (a size, which has none, may be anything), so a
+    key that the model gets one day keeps it from all families until they say what they do with it.
+
+    Args:
+        model: the model.
+        by_layer: keys of blocks that may differ from layer to layer: "mixer.window".
+        wanted: what the family computes, by key: a value, a tuple or range of values, `ANY`, or, of a part, a mapping
+            of its kind and keys.
+    """
+    if not isinstance(model, TransformerOptions):
+        return [f"model={model.kind}"]
+    found = _differing(model, wanted, "model", leave_out=_OF_LAYERS)
+    for block in model.blocks:
+        found += _differing(block, wanted, "model")
+    layers = [_leaves(block.tree()) for block in model.blocks]
+    for key in sorted(set().union(*layers) - set(by_layer)):
+        if any(layer.get(key) != layers[0].get(key) for layer in layers):
+            found.append(f"model.plan: layers differ in {key}")
+    if model.order != tuple(range(model.num_layers)):
+        found.append("model.plan: layers are run several times, or not at all")
+    return list(dict.fromkeys(found))
+
+
+def head_differences(head: Part | None, *heads: Mapping[str, Any]) -> list[str]:
+    """As `differences`, of a head: there may be none, or one of `heads`."""
+    if head is None:
+        return []
+    wanted = [one for one in heads if one["kind"] == head.kind]
+    return _differing(head, wanted[0], "head") if wanted else [f"head={head.kind}"]
+
+
+def equal_heads(model: Part, **wanted: Any) -> dict[str, Any]:
+    """`wanted` of attention whose query, key and value heads share the width of the model, in equal parts."""
+    if not isinstance(model, TransformerOptions) or not isinstance(model.mixer, AttentionOptions):
+        return {"kind": "attention"}
+    num_heads = model.mixer.num_heads
+    equal = {"num_kv_heads": (None, num_heads), "head_dim": (None, model.dim // num_heads)}
+    return {"kind": "attention", **equal, **wanted}
+
+
+def _differing(
+    options: Options, wanted: Mapping[str, Any], where: str, *, leave_out: Collection[str] = ()
+) -> list[str]:
+    found: list[str] = []
+    for name, about in type(options).model_fields.items():
+        if name in _OF_TRAINING or name in leave_out:
+            continue
+        without = ANY if about.is_required() else about.get_default(call_default_factory=True)
+        value, expected = getattr(options, name), wanted.get(name, without)
+        if isinstance(expected, Mapping) and value.kind == expected["kind"]:
+            found += _differing(value, expected, f"{where}.{name}")
+        elif not _is_wanted(value, expected):
+            found.append(f"{where}.{name}={value.kind if isinstance(value, Part) else value}")
+    return found
+
+
+def _is_wanted(value: object, expected: object) -> bool:
+    if isinstance(expected, tuple | range):
+        return value in expected
+    return expected is ANY or value == expected
+
+
+def _leaves(tree: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Values by their whole keys, "mixer.window"; not those of training."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= _leaves(value, f"{where}{name}.")
+        elif name not in _OF_TRAINING:
+            found[where + name] = value
+    return found
 
 
 @dataclass

@@ -6,7 +6,17 @@ from typing import Any
 
 from configs.errors import ConfigError
 from model.embedders.options import TextOptions
-from model.interop.family import Config, Description, Family, Rename
+from model.interop.family import (
+    ANY,
+    TEXT,
+    Config,
+    Description,
+    Family,
+    Rename,
+    differences,
+    equal_heads,
+    head_differences,
+)
 from model.mixers.options import AttentionOptions
 from model.options import LMHeadOptions, TransformerOptions
 from model.positions.options import LearnedPositions
@@ -44,19 +54,21 @@ def describe(config: Config, architecture: str) -> Description:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a GPT-2."""
-    model = description.model
-    wanted: dict[str, Any] = {"norm": "layer", "bias": True, "norm_place": "pre", "visibility": "causal"}
-    found = [f"model.{key}={getattr(model, key)}" for key, value in wanted.items() if getattr(model, key) != value]
-    if model.positions.kind != "learned":
-        found.append(f"model.positions={model.positions.kind}")
-    if model.feed_forward not in _ACTIVATIONS:
-        found.append(f"model.feed_forward={model.feed_forward}")
-    mixer = model.mixer
-    if mixer.kv_heads != mixer.num_heads:
-        found.append(f"model.mixer.num_kv_heads={mixer.kv_heads}")
-    if mixer.head_width(model.dim) * mixer.num_heads != model.dim:
-        found.append(f"model.mixer.head_dim={mixer.head_dim}")
-    return found
+    model, biases = description.model, (None, True)
+    found = differences(
+        model,
+        embedder=TEXT,
+        mixer=equal_heads(model, bias=biases, key_bias=biases, output_bias=biases),
+        feed_forward=tuple(_ACTIVATIONS),
+        hidden_dim=ANY,
+        norm="layer",
+        norm_eps=ANY,
+        norm_bias=biases,
+        final_norm=(None, True),
+        positions={"kind": "learned"},
+        bias=True,
+    )
+    return found + head_differences(description.head, {"kind": "lm", "tied": ANY})
 
 
 def config(description: Description) -> dict[str, Any]:

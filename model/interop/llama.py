@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from model.interop.family import Config, Description, Family, Rename
+from model.interop.family import (
+    ANY,
+    TEXT,
+    Config,
+    Description,
+    Family,
+    Rename,
+    differences,
+    head_differences,
+)
 from model.interop.rotary_decoders import attention_bias, common_config, described
 
 ATTENTION = tuple(
@@ -34,11 +43,17 @@ def describe(config: Config, architecture: str) -> Description:
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a Llama."""
     model = description.model
-    wanted: dict[str, Any] = {"norm": "rms", "feed_forward": "swiglu", "norm_place": "pre", "visibility": "causal"}
-    found = [f"model.{key}={getattr(model, key)}" for key, value in wanted.items() if getattr(model, key) != value]
-    if model.positions.kind != "rotary":
-        found.append(f"model.positions={model.positions.kind}")
-    return found
+    found = differences(
+        model,
+        embedder=TEXT,
+        mixer={"kind": "attention", "bias": ANY, "num_kv_heads": ANY, "head_dim": ANY},
+        hidden_dim=ANY,
+        norm_eps=ANY,
+        final_norm=(None, True),
+        positions={"kind": "rotary", "base": ANY, "scaling": ANY},
+        bias=ANY,
+    )
+    return found + head_differences(description.head, {"kind": "lm", "tied": ANY})
 
 
 def config(description: Description) -> dict[str, Any]:

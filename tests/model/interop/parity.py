@@ -117,7 +117,9 @@ def as_stored(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Ten
     """Tensors by parameter name -> by the names that files have, which transformers renames when it reads them."""
     from transformers.core_model_loading import revert_weight_conversion
 
-    reverted = revert_weight_conversion(module, dict(tensors))
+    # Of weights that are tied, files hold the source, and a module first lists whichever it has first.
+    tied: Mapping[str, str] = getattr(module, "all_tied_weights_keys", {})
+    reverted = revert_weight_conversion(module, {tied.get(name, name): item for name, item in tensors.items()})
     # Taking names back, transformers 5.23 mistakes the decoder's blocks of MAE for the encoder's.
     return {name.replace("decoder_encoder.layer.", "decoder_layers."): item for name, item in reverted.items()}
 
