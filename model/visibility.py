@@ -56,12 +56,12 @@ class Causal(Visibility):
 
 @dataclass(frozen=True)
 class SameSegment(Visibility):
-    """Only tokens of the same document."""
+    """Only tokens of the same document. Padding (segments below 0) belongs to none: it sees and is seen by nobody."""
 
     def allowed(self, query: Places, key: Places) -> Tensor:
         if query.segment is None or key.segment is None:
             raise ValueError("SameSegment needs segment numbers")
-        return query.segment == key.segment
+        return (query.segment == key.segment) & (key.segment >= 0)
 
 
 @dataclass(frozen=True)
