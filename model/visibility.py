@@ -56,12 +56,12 @@ class Causal(Visibility):
 
 @dataclass(frozen=True)
 class SameSegment(Visibility):
-    """Only tokens of the same document."""
+    """Only tokens of the same document. Padding (segments below 0) belongs to none: it sees and is seen by nobody."""
 
     def allowed(self, query: Places, key: Places) -> Tensor:
         if query.segment is None or key.segment is None:
             raise ValueError("SameSegment needs segment numbers")
-        return query.segment == key.segment
+        return (query.segment == key.segment) & (key.segment >= 0)
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,36 @@ class Window(Visibility):
     def allowed(self, query: Places, key: Places) -> Tensor:
         back = query.index - key.index
         return (back <= self.before) & (-back <= self.after)
+
+
+@dataclass(frozen=True)
+class Dilated(Visibility):
+    """Tokens at a distance that is a multiple of `step`, to either side (Child et al. 2019, strided)."""
+
+    step: int
+
+    def allowed(self, query: Places, key: Places) -> Tensor:
+        return (query.index - key.index) % self.step == 0
+
+
+@dataclass(frozen=True)
+class BlockLocal(Visibility):
+    """Tokens of the same block: the row is cut into blocks of `size` places."""
+
+    size: int
+
+    def allowed(self, query: Places, key: Places) -> Tensor:
+        return query.index // self.size == key.index // self.size
+
+
+@dataclass(frozen=True)
+class Global(Visibility):
+    """The first `count` tokens of the row: they see everyone, and everyone sees them (Beltagy et al. 2020)."""
+
+    count: int
+
+    def allowed(self, query: Places, key: Places) -> Tensor:
+        return (query.index < self.count) | (key.index < self.count)
 
 
 @dataclass(frozen=True)
@@ -126,6 +156,9 @@ class Both(Visibility):
     def allowed(self, query: Places, key: Places) -> Tensor:
         return self.first.allowed(query, key) & self.second.allowed(query, key)
 
+    def __str__(self) -> str:
+        return f"({self.first} & {self.second})"
+
 
 @dataclass(frozen=True)
 class Either(Visibility):
@@ -136,6 +169,14 @@ class Either(Visibility):
 
     def allowed(self, query: Places, key: Places) -> Tensor:
         return self.first.allowed(query, key) | self.second.allowed(query, key)
+
+    def __str__(self) -> str:
+        return f"({self.first} | {self.second})"
+
+
+def conjuncts(rule: Visibility) -> tuple[Visibility, ...]:
+    """The rules that must all allow."""
+    return conjuncts(rule.first) + conjuncts(rule.second) if isinstance(rule, Both) else (rule,)
 
 
 def dense_mask(rule: Visibility, query: Places, key: Places) -> Tensor:

@@ -14,10 +14,13 @@ from configs.errors import ConfigError
 from model.visibility import Places, Visibility
 
 BACKENDS = {
+    "flash": "model.backends.flash:Flash",
+    "flex": "model.backends.flex:Flex",
+    "gather": "model.backends.gather:Gather",
     "sdpa": "model.backends.sdpa:SDPA",
     "reference": "model.backends.reference:Reference",
 }
-"By name, the fastest first: `auto` takes the first that has no objection."
+"By name, the fastest first: `auto` takes the first that has neither objection nor hesitation."
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,10 @@ class Request:
     query: Places
     "Places of the queries."
     key: Places
-    "Places of the keys: the same object as `query` in self-attention."
+    "Places of the keys: the same object as `query` in self-attention over whole rows, whose index is then 0, 1, 2, ..."
     device: torch.device
     dtype: torch.dtype
+    "Of queries, keys and values."
     head_width: int = 0
     has_bias: bool = False
     "Whether something is added to the scores."
@@ -48,6 +52,10 @@ class Backend(ABC):
     @abstractmethod
     def objection(self, request: Request) -> str | None:
         """Why it cannot do what is asked, in words; None: it can."""
+
+    def hesitation(self, request: Request) -> str | None:
+        """Why it does not pay here, in words; None: it does. Asked only where there is no objection."""
+        return None
 
     @abstractmethod
     def prepare(self, request: Request) -> Any:
@@ -88,16 +96,30 @@ def named(name: str) -> Backend:
     return getattr(importlib.import_module(module), cls)()  # type: ignore[no-any-return]
 
 
+def explain(request: Request) -> dict[str, str]:
+    """What `auto` makes of a request: for every backend `chosen`, or why not."""
+    said: dict[str, str] = {}
+    for name in BACKENDS:
+        against = _against(named(name), request)
+        said[name] = against or ("slower than the chosen" if "chosen" in said.values() else "chosen")
+    return said
+
+
 def choose(name: str, request: Request) -> Backend:
     """The backend `name`, or with `auto` the fastest that can do what is asked.
 
     Raises:
-        ConfigError: when the named one cannot, with its reason.
+        ConfigError: when the named one cannot, with its reason and those of the others.
     """
     if name == "auto":
-        return next(backend for backend in map(named, BACKENDS) if backend.objection(request) is None)
+        return next(backend for backend in map(named, BACKENDS) if _against(backend, request) is None)
     backend = named(name)
     objection = backend.objection(request)
     if objection is not None:
-        raise ConfigError(f"model.backend={name}: {objection}; choose another, or auto.")
+        others = "; ".join(f"{other}: {said}" for other, said in explain(request).items() if other != name)
+        raise ConfigError(f"model.backend={name}: {objection}; choose another, or auto, which found: {others}.")
     return backend
+
+
+def _against(backend: Backend, request: Request) -> str | None:
+    return backend.objection(request) or backend.hesitation(request)

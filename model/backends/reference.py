@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, einsum
 from torch.nn.functional import dropout as drop
 
@@ -18,7 +19,11 @@ class Reference(Backend):
         return None
 
     def prepare(self, request: Request) -> Tensor:
-        return dense_mask(request.rule, request.query, request.key)
+        return self.of_mask(dense_mask(request.rule, request.query, request.key), request.dtype)
+
+    def of_mask(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
+        """What `prepare` makes of a mask [B or 1, 1, T, S]."""
+        return mask
 
     def weights(
         self,

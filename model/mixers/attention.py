@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from model.mixers.options import AttentionOptions
 from model.options import BlockOptions
 from model.positions.rotary import rotate
 from model.taps import tap
-from model.visibility import Visibility, Window, dense_mask
+from model.visibility import BlockLocal, Dilated, Global, Visibility, Window, dense_mask
 
 
 class Attention(Mixer):
@@ -43,8 +45,18 @@ class Attention(Mixer):
         self._scale = options.scale or 1 / math.sqrt(width)
 
     def rule(self, base: Visibility) -> Visibility:
-        window = self.options.window
-        return base if window is None else base & Window(window, 0 if self._causal else window)
+        options = self.options
+        local: list[Visibility] = []
+        if options.window is not None:
+            local.append(Window(options.window, 0 if self._causal else options.window))
+        if options.dilation is not None:
+            local.append(Dilated(options.dilation))
+        if options.block is not None:
+            local.append(BlockLocal(options.block))
+        if not local:
+            return base
+        near = reduce(and_, local)
+        return base & (near | Global(options.global_tokens) if options.global_tokens else near)
 
     def asks(self) -> dict[str, Any]:
         dropout = self.options.dropout if self.training else 0.0

@@ -84,7 +84,11 @@ class Mixer(nn.Module, ABC):
 
 def visible(name: str | None, rule: Visibility, query: Places, key: Places, x: Tensor, **more: Any) -> Visible:
     """The rule at these places, prepared for the backend `name` (None: for none)."""
-    request = Request(rule, query, key, x.device, x.dtype, needs_grad=torch.is_grad_enabled(), **more)
+    kind = x.device.type
+    # Under autocast the stream is float32, and what the projections make of it is not.
+    has_autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    dtype = torch.get_autocast_dtype(kind) if has_autocast else x.dtype
+    request = Request(rule, query, key, x.device, dtype, needs_grad=torch.is_grad_enabled(), **more)
     if name is None:
         return Visible(request, None)
     backend = choose(name, request)

@@ -21,6 +21,12 @@ class AttentionOptions(Part):
     "Width of a head K. Default: dim / num_heads."
     window: int | None = Field(default=None, gt=0)
     "Tokens that a query sees to either side (backwards only where attention is causal), itself not counted."
+    dilation: int | None = Field(default=None, gt=0)
+    "Of those, a query sees only tokens at a distance that is a multiple of this (Child et al. 2019, strided)."
+    block: int | None = Field(default=None, gt=0)
+    "Of those, a query sees only tokens of its own block: the row is cut into blocks of so many places."
+    global_tokens: int = Field(default=0, ge=0)
+    "Beside that, the first so many tokens of the row see everyone, and everyone sees them (Beltagy et al. 2020)."
     bias: bool | None = None
     "Biases of the four projections. Default: the model's."
     key_bias: bool | None = None
@@ -42,6 +48,8 @@ class AttentionOptions(Part):
     def _check_heads(self) -> Self:
         if self.num_heads % self.kv_heads:
             raise ValueError(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.kv_heads}")
+        if self.global_tokens and self.window is self.dilation is self.block is None:
+            raise ValueError("global_tokens needs window, dilation or block: without them every token is global")
         return self
 
     @property
