@@ -90,7 +90,8 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
     name, config = CASES[request.param]
     cls = getattr(transformers, name)
-    # In float64, and not by their eager attention, whose softmax is in float32: a key's bias has no gradient but noise.
+    # In float64, and not by their eager attention, whose softmax is in float32: there a key's bias, whose gradient is
+    # zero, has nothing but noise, and gradients of queries and keys far below the others drown in rounding.
     found = pair_of(cls(cls.config_class(**config, attn_implementation="sdpa")), dtype=torch.float64)
     with torch.no_grad():
         for unused in found.family.computed(found.ours.description):
