@@ -7,6 +7,11 @@ Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
     model.interop.families   the families by model_type
     model.interop.gpt2       learned positions, layer norm, GELU
     model.interop.llama      rotary positions, RMS norm, SwiGLU
+
+    model.interop.encoder_decoders  what the following have in common
+    model.interop.t5                relative positions, RMS norm, no biases
+    model.interop.bart              learned positions, norms after the branches
+    model.interop.pegasus           sinusoidal positions, norms before the branches
 """
 
-__all__ = ["described", "families", "family", "gpt2", "llama"]
+__all__ = ["bart", "described", "encoder_decoders", "families", "family", "gpt2", "llama", "pegasus", "t5"]

@@ -16,12 +16,9 @@ from model.interop.family import Description, Family, Imported, Rename, to_ours,
 FAMILIES = {
     "llama": "model.interop.llama",
     "gpt2": "model.interop.gpt2",
-    "vit": "model.interop.vit",
-    "deit": "model.interop.deit",
-    "beit": "model.interop.beit",
-    "dinov2": "model.interop.dinov2",
-    "dinov2_with_registers": "model.interop.dinov2_with_registers",
-    "vit_mae": "model.interop.vit_mae",
+    "t5": "model.interop.t5",
+    "bart": "model.interop.bart",
+    "pegasus": "model.interop.pegasus",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 
@@ -63,8 +60,15 @@ def exported(weights: Mapping[str, Tensor], family: Family[Any], architecture: s
 def imported(
     weights: Mapping[str, Tensor], family: Family[Any], architecture: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> Imported:
-    """Weights of the family's class under our names: `transformer.` and `head.`."""
-    return to_ours(weights, _table(family, architecture), shapes, family.ignored)
+    """Weights of the family's class under our names: `transformer.` and `head.`.
+
+    Raises:
+        ConfigError: when a tensor that we have nothing like is not zero.
+    """
+    for name in family.zeros:
+        if name in weights and weights[name].any():
+            raise ConfigError(f"{name}: is not zero, and this family has nothing like it here.")
+    return to_ours(weights, _table(family, architecture), shapes, (*family.ignored, *family.zeros))
 
 
 def _table(family: Family[Any], architecture: str) -> list[Rename]:
