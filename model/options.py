@@ -221,6 +221,11 @@ class TransformerOptions(BlockOptions, Part):
         return self.norm_place != "post" if self.final_norm is None else self.final_norm
 
     @property
+    def embedders(self) -> dict[str, AnyEmbedder]:
+        """What takes fields of a batch, by its key."""
+        return {"embedder": self.embedder}
+
+    @property
     def width_of_embedder(self) -> int:
         """Width of what the embedder gives."""
         return self.embedding_dim or self.dim
@@ -252,6 +257,11 @@ class EncoderDecoderOptions(Part):
             if None in tables or tables[0] != tables[1]:
                 raise ValueError("shared_embedding: both embedders must be text, of the same vocab_size and width")
         return self
+
+    @property
+    def embedders(self) -> dict[str, AnyEmbedder]:
+        """By key, the encoder's first."""
+        return {"encoder.embedder": self.encoder.embedder, "decoder.embedder": self.decoder.embedder}
 
     @property
     def embedder(self) -> AnyEmbedder:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from configs.errors import ConfigError
-from configs.options import Options, validate
+from configs.options import Options, Part, validate
 from configs.recipe import load_tree
 from data.batches import BatchOptions
 from data.sources import DataOptions, plain_sources
@@ -20,6 +20,9 @@ from train.engines.options import AccelerateOptions, AnyEngine
 from train.objectives.options import AnyObjective, CausalLMOptions
 from train.options import AnyOptimizer, CheckpointOptions, LogOptions, TrainOptions
 from train.probes.options import AnyProbe
+
+_READ_BY = {"length": 0, "input_length": 0, "target_length": -1}
+"Lengths that sources have, and which embedder of the model reads so many tokens: the first or the last."
 
 
 class Recipe(Options):
@@ -59,14 +62,19 @@ class Recipe(Options):
         for split in ("train", "validation"):
             options = getattr(self.data, split)
             for key, source in plain_sources(options).items() if options is not None else ():
-                length = getattr(source, "length", 0)
-                limit = self.model.embedder.longest
-                if limit is not None and length > limit:
-                    where = f"data.{split}{key}.length"
-                    raise ValueError(f"{where}={length} is longer than model.embedder.max_length={limit}; change one")
+                self._check_lengths(source, f"data.{split}{key}")
         for name, probe in self.probes.items():
             probe.require(self.data, name)
         return self
+
+    def _check_lengths(self, source: Part, where: str) -> None:
+        embedders = list(self.model.embedders.items())
+        for name, place in _READ_BY.items():
+            (key, embedder), length = embedders[place], getattr(source, name, 0)
+            if embedder.longest is not None and length > embedder.longest:
+                raise ValueError(
+                    f"{where}.{name}={length} is longer than model.{key}.max_length={embedder.longest}; change one"
+                )
 
     def yaml(self) -> str:
         """The resolved recipe, every default filled in."""

@@ -140,23 +140,25 @@ def _open_log(recipe: Recipe, folder: RunFolder, position: Position) -> MetricsL
 
 
 def _require_vocabulary(recipe: Recipe) -> None:
-    entries = getattr(recipe.model.embedder, "vocab_size", None)
-    if entries is None:
-        return
+    for key, embedder in recipe.model.embedders.items():
+        if hasattr(embedder, "vocab_size"):
+            _require_entries(recipe, f"model.{key}.vocab_size", embedder.vocab_size)
+
+
+def _require_entries(recipe: Recipe, where: str, entries: int) -> None:
     for key, options in plain_sources(recipe.data.train).items():
         ids = getattr(options, "vocab_size", 0)
         if ids > entries:
             raise ConfigError(
                 f"data.train{key} (kind {options.kind}): has {ids} token ids, more than "
-                f"model.embedder.vocab_size={entries}; set model.embedder.vocab_size={ids} or larger."
+                f"{where}={entries}; set {where}={ids} or larger."
             )
     if recipe.data.tokenizer is None:
         return
     found = load_tokenizer(recipe.data.tokenizer, end_of_text=recipe.data.end_of_text).get_vocab_size()
     if found > entries:
         raise DataError(
-            f"{recipe.data.tokenizer}: has {found} entries, more than model.embedder.vocab_size={entries}; "
-            f"set model.embedder.vocab_size={found} or larger."
+            f"{recipe.data.tokenizer}: has {found} entries, more than {where}={entries}; set {where}={found} or larger."
         )
 
 

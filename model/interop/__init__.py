@@ -31,9 +31,14 @@ Adding a family: a module with a `FAMILY`, and a line in `families.FAMILIES`.
     model.interop.qwen3                 Llama with normed queries and keys
     model.interop.rotary_decoders       what the last three have in common
     model.interop.whisper               spectrograms -> text: an encoder and a decoder
+    model.interop.encoder_decoders      what the following have in common
+    model.interop.t5                    relative positions, RMS norm, no biases
+    model.interop.bart                  learned positions, norms after the branches
+    model.interop.pegasus               sinusoidal positions, norms before the branches
 """
 
 __all__ = [
+    "bart",
     "beit",
     "bert",
     "clip",
@@ -42,6 +47,7 @@ __all__ = [
     "dinov2",
     "dinov2_with_registers",
     "electra",
+    "encoder_decoders",
     "families",
     "family",
     "gpt2",
@@ -52,9 +58,11 @@ __all__ = [
     "mistral",
     "model_folder",
     "modernbert",
+    "pegasus",
     "qwen3",
     "roberta",
     "rotary_decoders",
+    "t5",
     "text_encoder",
     "vision",
     "vit",

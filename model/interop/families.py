@@ -35,6 +35,9 @@ FAMILIES = {
     "xlm-roberta-xl": "model.interop.xlm_roberta_xl",
     "electra": "model.interop.electra",
     "modernbert": "model.interop.modernbert",
+    "t5": "model.interop.t5",
+    "bart": "model.interop.bart",
+    "pegasus": "model.interop.pegasus",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
 _LEAVES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
@@ -82,13 +85,16 @@ def imported(
     """Weights of the family's class under our names: `transformer.` and `head.`.
 
     Raises:
-        ConfigError: when a tensor has not the size that ours has.
+        ConfigError: when a tensor has not the size that ours has, or one that we have nothing like is not zero.
     """
+    for name in family.zeros:
+        if name in weights and weights[name].any():
+            raise ConfigError(f"{name}: is not zero, and this family has nothing like it here.")
     prefix = family.architectures[architecture]
     if not any(name.startswith(prefix) for name in weights):
         prefix = ""  # old files of a class with a head hold the names of the one without (gpt2 itself)
     named = {_OLD_LEAF.sub(lambda match: _LEAVES[match[0]], name): item for name, item in weights.items()}
-    return to_ours(named, _table(family, prefix), shapes, family.ignored)
+    return to_ours(named, _table(family, prefix), shapes, (*family.ignored, *family.zeros))
 
 
 def _table(family: Family[Any], prefix: str) -> list[Rename]:

@@ -80,6 +80,8 @@ class Family(Generic[ModelT]):
     "Names of the head's weights, from the root."
     ignored: tuple[str, ...] = ()
     "Patterns of their names that hold nothing (buffers, copies of tied weights)."
+    zeros: tuple[str, ...] = ()
+    "Names, from the root, of tensors that must be zero: we have nothing like them."
     computed: Callable[[Description[ModelT]], dict[str, Tensor]] = lambda _: {}
     "What their files hold besides and the description decides (tables of sinusoids), by their names from the root."
 
