@@ -26,7 +26,7 @@ class SoftPrompts(Edit):
         if not all(block.mixer.takes_backend for block in transformer.blocks):  # type: ignore[union-attr]
             # A recurrence starts anew with every document of a row; only attention can look at what is before them all.
             raise ConfigError(f"{self.where}: prompts need attention in every block; model.plan has other mixers.")
-        if any(block.options.cross for block in transformer.blocks):  # type: ignore[union-attr]
+        if any(block.options.cross for block in transformer.blocks):
             raise ConfigError(f"{self.where}: prompts are not for a model with cross-attention.")
         transformer.prompts = Prompts(self._length, transformer.options.dim)
 
