@@ -29,23 +29,27 @@ class LearnedPositions(nn.Module):
         grid: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        self.first = options.offset + num_prefix
-        "The row of the first place."
+        self._first = options.offset + num_prefix
         self._num_prefix = num_prefix
         self._offset = options.offset
-        self.grid = grid
-        self.table = nn.Embedding(self.first + num_positions, dim)
+        self._grid = grid
+        self.table = nn.Embedding(self._first + num_positions, dim)
+
+    @property
+    def first_place(self) -> int | None:
+        """The row of the table that the places of a sequence start at; None where the table is a grid."""
+        return self._first if self._grid is None else None
 
     def forward(self, tokens: Tokens) -> Tensor:
         """The vectors to add."""
         if tokens.positions.dim() == 2:
-            return self.table(tokens.positions + self.first)  # type: ignore[no-any-return]
-        assert self.grid is not None
+            return self.table(tokens.positions + self._first)  # type: ignore[no-any-return]
+        assert self._grid is not None
         assert tokens.grid is not None
         all_places = self.table(torch.arange(self.table.num_embeddings, device=tokens.x.device))
-        on_grid = _resized(all_places[self.first :], self.grid, tokens.grid)
+        on_grid = _resized(all_places[self._first :], self._grid, tokens.grid)
         place_BT = _row_by_row(tokens.positions[:, tokens.num_prefix :], tokens.grid)
-        prefix = all_places[self._offset : self.first]
+        prefix = all_places[self._offset : self._first]
         return torch.cat((prefix.expand(len(place_BT), -1, -1), on_grid[place_BT]), dim=1)
 
 
