@@ -154,24 +154,29 @@ class Transformer(nn.Module):
         Raises:
             ValueError: where tokens see later ones, so that they cannot be taken one by one.
         """
+        state = self._empty_state(batch, device, dtype, memory)
+        if hasattr(self, "prompts"):
+            nothing = torch.empty(batch, 0, dtype=torch.long, device=device)
+            no_text = Tokens(torch.empty(batch, 0, self.options.dim, device=device, dtype=dtype), nothing)
+            _, state = self.step(self._prompted(no_text), state)
+        return state
+
+    def _empty_state(
+        self, batch: int, device: torch.device, dtype: torch.dtype, memory: Tokens | None = None
+    ) -> DecodingState:
+        """The state before the first token and before prompts."""
         if not self.options.is_causal:
             raise ValueError(f"a model with visibility: {self.options.visibility} cannot go token by token")
         layers = [self._block(number).mixer.empty_state(batch, device, dtype) for number in self.options.order]
         nothing = torch.empty(batch, 0, dtype=torch.long, device=device)
         places = Places(nothing, nothing)
-        state = DecodingState(tuple(layers), places)
-        if memory is not None:
-            memory_places = memory.places()
-            context = self._memory_context(memory.x, Places(nothing, None), memory_places)
-            turns = map(self._block, self.options.order)
-            recalled = tuple(
-                block.cross.keys_values(memory.x, context) if block.options.cross else () for block in turns
-            )
-            state = DecodingState(tuple(layers), places, recalled, memory_places)
-        if hasattr(self, "prompts"):
-            no_text = Tokens(torch.empty(batch, 0, self.options.dim, device=device, dtype=dtype), nothing)
-            _, state = self.step(self._prompted(no_text), state)
-        return state
+        if memory is None:
+            return DecodingState(tuple(layers), places)
+        memory_places = memory.places()
+        context = self._memory_context(memory.x, Places(nothing, None), memory_places)
+        turns = map(self._block, self.options.order)
+        recalled = tuple(block.cross.keys_values(memory.x, context) if block.options.cross else () for block in turns)
+        return DecodingState(tuple(layers), places, recalled, memory_places)
 
     def step(self, tokens: Tokens, state: DecodingState) -> tuple[Tokens, DecodingState]:
         """Further tokens (`embed` makes them), after those of the state: hidden states, and the state after them.

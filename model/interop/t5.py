@@ -90,8 +90,8 @@ def config(description: Described) -> dict[str, Any]:
         "relative_attention_num_buckets": positions.num_buckets,
         "relative_attention_max_distance": positions.max_distance,
         "dropout_rate": decoder.dropout,
-        "tie_word_embeddings": head is None or head.tied,
-        "scale_decoder_outputs": head is None or head.scale != 1.0,
+        "tie_word_embeddings": getattr(head, "tied", True),
+        "scale_decoder_outputs": getattr(head, "scale", None) != 1.0,
     }
 
 

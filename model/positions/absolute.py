@@ -28,23 +28,27 @@ class LearnedPositions(nn.Module):
         grid: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        self.first = options.offset + num_prefix
-        "The row of the first place."
+        self._first = options.offset + num_prefix
         self._antialias = options.antialias
         self._offset = options.offset
-        self.grid = grid
-        self.table = nn.Embedding(self.first + num_positions, dim)
+        self._grid = grid
+        self.table = nn.Embedding(self._first + num_positions, dim)
+
+    @property
+    def first_place(self) -> int | None:
+        """The row of the table that the places of a sequence start at; None where the table is a grid."""
+        return self._first if self._grid is None else None
 
     def forward(self, tokens: Tokens) -> Tensor:
         """The vectors to add."""
         if tokens.positions.dim() == 2:
-            return self.table(tokens.positions + self.first)  # type: ignore[no-any-return]
-        assert self.grid is not None
+            return self.table(tokens.positions + self._first)  # type: ignore[no-any-return]
+        assert self._grid is not None
         assert tokens.grid is not None
         all_places = self.table(torch.arange(self.table.num_embeddings, device=tokens.x.device))
-        on_grid = resized(all_places[self.first :], self.grid, tokens.grid, antialias=self._antialias)
+        on_grid = resized(all_places[self._first :], self._grid, tokens.grid, antialias=self._antialias)
         place_BT = row_by_row(tokens.positions[:, tokens.num_prefix :], tokens.grid)
-        prefix = all_places[self._offset : self.first]
+        prefix = all_places[self._offset : self._first]
         without = prefix.new_zeros(tokens.num_prefix - len(prefix), prefix.shape[1])
         prefix_BPD = torch.cat((prefix, without)).expand(len(place_BT), -1, -1)
         return torch.cat((prefix_BPD, on_grid[place_BT]), dim=1)

@@ -29,8 +29,8 @@ def resizers_of(module: nn.Module) -> dict[str, Resize]:
             found[f"{prefix}tokens.weight"] = entries
         elif isinstance(part, LMHead):
             found |= {f"{prefix}output.weight": entries, f"{prefix}bias.bias": entries}
-        elif isinstance(part, LearnedPositions) and part.grid is None:
-            found[f"{prefix}table.weight"] = functools.partial(places, first=part.first)
+        elif isinstance(part, LearnedPositions) and part.first_place is not None:
+            found[f"{prefix}table.weight"] = functools.partial(places, first=part.first_place)
     return found
 
 
