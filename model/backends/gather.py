@@ -204,7 +204,7 @@ def _mask(blocks: _Blocks, rule: Visibility, places: Places) -> Tensor:
     key_NS = torch.cat((far_NS, near_NS), dim=1)
     # A global token near a block is gathered twice, and counts once.
     counts_NS = torch.cat((torch.ones_like(far_NS, dtype=torch.bool), near_NS >= blocks.num_global), dim=1)
-    counts_NS = counts_NS & (key_NS < length) & (key_NS >= 0)
+    counts_NS = counts_NS & (key_NS < length)
 
     def at(place: Tensor, dim: int) -> Places:
         inside = place.clamp(0, length - 1)

@@ -56,7 +56,8 @@ def dense(q_TH: Tensor, k_SG: Tensor, v_SG: Tensor, how: dict[str, Any]) -> Tens
     sees &= (ahead <= 0) if how["causal"] else sees
     sees &= (-ahead <= left) if left >= 0 else sees
     sees &= (ahead <= right) if right >= 0 else sees
-    weights = torch.where(sees, (scores - scores.detach().amax(-1, keepdim=True)).exp(), 0.0)
+    highest = scores.detach().masked_fill(~sees, -1e30).amax(-1, keepdim=True)
+    weights = (scores - highest).masked_fill(~sees, float("-inf")).exp()
     weights = weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
     return torch.einsum("hts,shk->thk", weights, v_SG.repeat_interleave(group, 1))
 
