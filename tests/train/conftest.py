@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,9 @@ def request_of(objective_of: Callable[..., CausalLM]) -> Callable[..., EngineReq
 def process_group() -> Iterator[None]:
     with World().process_group():
         yield
+    if "deepspeed" in sys.modules:  # it would take the groups of this world for those of the next
+        from deepspeed.comm import comm
+        from deepspeed.utils import groups
+
+        groups._release_process_group_references()
+        comm.cdb = None

@@ -119,7 +119,9 @@ def as_stored(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Ten
 
     # Of weights that are tied, files hold the source, and a module first lists whichever it has first.
     tied: Mapping[str, str] = getattr(module, "all_tied_weights_keys", {})
-    reverted = revert_weight_conversion(module, {tied.get(name, name): item for name, item in tensors.items()})
+    reverted = revert_weight_conversion(
+        module, {tied[name] if tied.get(name, name) not in tensors else name: item for name, item in tensors.items()}
+    )
     # Taking names back, transformers 5.23 mistakes the decoder's blocks of MAE for the encoder's.
     return {name.replace("decoder_encoder.layer.", "decoder_layers."): item for name, item in reverted.items()}
 

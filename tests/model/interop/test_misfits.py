@@ -39,7 +39,8 @@ SIZE_KEYS = {"dim", "num_layers", "hidden_dim", "norm_eps", "mixer.num_heads"} |
 }
 BERT_KEYS = {"feed_forward", "embedder.num_types", "head.tied"}
 HELD: dict[str, set[str]] = {
-    "llama": {"bias", "positions.base", "mixer.num_kv_heads", "mixer.head_dim", "head.tied"},
+    "llama": {"bias", "positions.base", "positions.scaling", "head.tied"}
+    | {"mixer.num_kv_heads", "mixer.head_dim", "mixer.bias"},
     "gpt2": {"feed_forward", "head.tied"},
     "bert": BERT_KEYS,
     "roberta": BERT_KEYS | {"positions.offset"},
@@ -110,6 +111,9 @@ def other_values(part: Part, model: TransformerOptions) -> dict[str, list[Any]]:
             "qk_norm": ["rms"],
             "softcap": [5.0],
             "scale": [0.1],
+            "global_tokens": [],  # means nothing without one of the next two, or a window
+            "dilation": [2],
+            "block": [4],
         }
     if isinstance(part, LMHeadOptions):
         return {
@@ -125,8 +129,11 @@ def other_values(part: Part, model: TransformerOptions) -> dict[str, list[Any]]:
         }
     by_class: dict[type[Part], dict[str, list[Any]]] = {
         TextOptions: {"vocab_size": [29], "max_length": [20], "num_types": [4], "scaled": [True]},
-        RotaryPositions: {"base": [77.0]},
-        LearnedPositions: {"offset": [part.offset + 1] if isinstance(part, LearnedPositions) else []},
+        RotaryPositions: {"base": [77.0], "scaling": [{"factor": 8.0, "original_length": 4}]},
+        LearnedPositions: {
+            "offset": [part.offset + 1] if isinstance(part, LearnedPositions) else [],
+            "antialias": [True],
+        },
         PoolerOptions: {
             "pool": ["mean"],
             "norm": [True],
