@@ -72,8 +72,9 @@ def theirs_of(case: str) -> nn.Module:
     cls = getattr(transformers, name)
     model: nn.Module = cls(cls.config_class(**config, attn_implementation="eager"))
     if not config.get("tie_word_embeddings", True):
-        # transformers 5 ties a new T5 whatever is asked, and takes it apart when it reads a file with two matrices.
+        # transformers 5 ties a new T5 whatever is asked, and takes it apart so when it reads a file with two matrices.
         model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+        del model.all_tied_weights_keys["lm_head.weight"]
         model.config.tie_word_embeddings = False
     return model
 
