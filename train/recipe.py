@@ -88,7 +88,14 @@ class Recipe(Options):
         tree = self.tree()
         parts = {"batch": {"global": tree["batch"]["global"]}, "train": {"clip_norm": tree["train"]["clip_norm"]}}
         parts["data"] = {"order": {key: value for key, value in tree["data"]["order"].items() if key != "epochs"}}
-        return parts | {key: tree[key] for key in ("seed", "model", "surgery", "objective", "optimizer")}
+        whole = {key: tree[key] for key in ("seed", "surgery", "objective", "optimizer")}
+        return parts | whole | {"model": _without_backends(tree["model"])}
+
+
+def _without_backends(model: dict[str, Any]) -> dict[str, Any]:
+    """What computes attention may change: all backends compute the same, and a run may move to another machine."""
+    kept = {key: value for key, value in model.items() if key != "backend"}
+    return {key: _without_backends(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -51,6 +51,8 @@ FREE = [
     {"engine": {"kind": "deepspeed", "zero": 3}},
     {"checkpoint": {"every": 5}},
     {"log": {"every": 5, "tensorboard": False}},
+    {"model": {"backend": "reference"}},
+    {"train": {"time_limit_s": 60.0}},
     {"data": {"validation": VALIDATION}, "probes": {"v": {"kind": "loss"}}},
 ]
 
