@@ -202,7 +202,7 @@ def _print_start(recipe: Recipe, engine: Engine, source: Source, position: Posit
 
 
 def _print_end(recipe: Recipe, folder: RunFolder) -> None:
-    """What a person wants to see at the end: each loss probe before and after, accuracies, the last samples."""
+    """What a person wants to see at the end: each loss probe before and after, other figures, the last samples."""
     rows = read_rows(folder.metrics)
     print(f"\n{folder.path}: {recipe.train.steps} steps done")
     for name in recipe.probes:
@@ -212,13 +212,10 @@ def _print_end(recipe: Recipe, folder: RunFolder) -> None:
             print(
                 f"{name} loss: {first['loss']:.4f} (step {first['step']}) -> {last['loss']:.4f} (step {last['step']})"
             )
-        elif of_probe and "accuracy" in of_probe[-1]:
-            last = of_probe[-1]
-            print(
-                f"{name}: accuracy {last['accuracy']:.1%} with {last['labels']} labels; "
-                f"random weights {last['accuracy_of_random_weights']:.1%}"
-            )
         elif of_probe and "text" in of_probe[-1]:
             print(f"{name}:\n{of_probe[-1]['prompt']}{of_probe[-1]['text']}")
+        elif of_probe:
+            figures = (f"{key} {value:.4g}" for key, value in of_probe[-1].items() if isinstance(value, float))
+            print(f"{name}: {'  '.join(figures)}")
     if recipe.log.tensorboard:
         print(f"look at the curves: tensorboard --logdir {folder.tensorboard}")
