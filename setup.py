@@ -34,6 +34,7 @@ PACKAGES = [
     "train",
     "train.engines",
     "train.objectives",
+    "train.plan",
     "train.probes",
 ]
 

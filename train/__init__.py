@@ -19,6 +19,7 @@ Does not belong here: reading data files, layers, command-line presentation beyo
     train.objectives   what is learned
     train.probes       measurements that are not the loss being trained
     train.optimizer    AdamW and its parameter groups
+    train.plan         what a recipe would need on a cluster, without running it
     train.schedule     everything that follows the step
     train.state        named fragments: training state, however it is sharded
     train.checkpoint   crash-safe checkpoints of that state
@@ -49,6 +50,7 @@ __all__ = [
     "objectives",
     "optimizer",
     "options",
+    "plan",
     "probes",
     "recipe",
     "run",

@@ -1,0 +1,9 @@
+"""What a recipe would need on a cluster, before anybody queues for it: nothing here trains or touches a device.
+
+Belongs here: counting (parameters, FLOPs, bytes) from shapes, and time from counts and a catalogue of devices. Does not
+belong here: measuring a run that goes on, which is `train.metrics`.
+
+    train.plan.quantities   the figures that the others exchange
+"""
+
+__all__ = ["quantities"]
