@@ -207,15 +207,17 @@ def _print_end(recipe: Recipe, folder: RunFolder) -> None:
     print(f"\n{folder.path}: {recipe.train.steps} steps done")
     for name in recipe.probes:
         of_probe = [row for row in rows if row.get("probe") == name]
-        if of_probe and "loss" in of_probe[-1]:
-            first, last = of_probe[0], of_probe[-1]
+        if not of_probe:
+            continue
+        first, last = of_probe[0], of_probe[-1]
+        if "loss" in last:
             print(
                 f"{name} loss: {first['loss']:.4f} (step {first['step']}) -> {last['loss']:.4f} (step {last['step']})"
             )
-        elif of_probe and "text" in of_probe[-1]:
-            print(f"{name}:\n{of_probe[-1]['prompt']}{of_probe[-1]['text']}")
-        elif of_probe:
-            figures = (f"{key} {value:.4g}" for key, value in of_probe[-1].items() if isinstance(value, float))
+        if "text" in last:
+            print(f"{name}:\n{last['prompt']}{last['text']}")
+        figures = [f"{key} {value:.4g}" for key, value in last.items() if isinstance(value, float) and key != "loss"]
+        if figures:
             print(f"{name}: {'  '.join(figures)}")
     if recipe.log.tensorboard:
         print(f"look at the curves: tensorboard --logdir {folder.tensorboard}")
