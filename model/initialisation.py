@@ -3,7 +3,8 @@
 A parameter's values do not depend on the order in which modules are built, on the device, or on how
 parameters are sharded, so every engine and every number of ranks starts from the same model, and a
 rank can compute just the tensor it needs. The scheme is GPT-2's (Radford et al. 2019, section 2.3):
-normal matrices, residual projections scaled by 1/sqrt(residual branches), unit norms, zero biases.
+normal matrices, residual projections scaled by 1/sqrt(residual branches), unit norms, zero biases. With
+`init.base_dim` it follows the width as in muP (Yang et al. 2022), of which `train.optimizer` and the head do the rest.
 A module with another scheme of its own has a method `initial_value(leaf, shape, generator)`.
 """
 
@@ -28,6 +29,8 @@ def initial_value(name: str, shape: Sequence[int], seed: int, options: Transform
     if len(shape) == 1:
         return torch.ones(*shape)
     std = options.init.std
+    if ".blocks." in f".{name}":
+        std /= math.sqrt(options.width_multiplier)
     if options.init.depth == "residual" and name.endswith(_RESIDUAL_PROJECTIONS):
         std /= math.sqrt(num_branches(options))
     return torch.empty(*shape).normal_(0.0, std, generator=generator_of(name, seed))

@@ -28,6 +28,9 @@ class InitOptions(Options):
     "Standard deviation of matrices and embeddings."
     depth: Literal["residual", "none"] = "residual"
     "residual: projections back into the stream get 1/sqrt(residual branches) of it (Radford et al. 2019, 2.3)."
+    base_dim: int | None = Field(default=None, gt=0)
+    """muP (Yang et al. 2022, table 8): the width at which std, learning rate and weight decay were found; they then
+    hold for every `dim`. Heads keep their width and grow in number; the feed-forward layer grows with the model."""
 
 
 class BlockOptions(Options):
@@ -214,6 +217,11 @@ class TransformerOptions(BlockOptions, Part):
     def is_causal(self) -> bool:
         """Whether a token never sees a later one, so that tokens can be written one by one."""
         return self.visibility == "causal"
+
+    @property
+    def width_multiplier(self) -> float:
+        """How many times wider than `init.base_dim`."""
+        return self.dim / (self.init.base_dim or self.dim)
 
     @property
     def has_final_norm(self) -> bool:

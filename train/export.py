@@ -23,7 +23,7 @@ from model.interop.families import exported, family_of
 from model.interop.family import Description
 from model.interop.importing import usual_dtype
 from model.interop.model_folder import ModelFolder, copy_tokenizer
-from model.options import AnyHead, LMHeadOptions
+from model.options import AnyHead, LMHeadOptions, TransformerOptions
 from model.surgery.lora import merged_weights
 from train.checkpoint import Checkpoint
 from train.objectives.objective import build_objective
@@ -96,7 +96,7 @@ def _head(recipe: Recipe) -> AnyHead:
     """The head that the objective trains with the model."""
     objective = recipe.objective
     if isinstance(objective, CausalLMOptions):
-        return LMHeadOptions(tied=objective.tied_head)
+        return LMHeadOptions(tied=objective.tied_head)  # its scale goes into the final norm
     if isinstance(objective, MaskedAutoencoderOptions):
         return objective.decoder
     if isinstance(objective, Wav2Vec2Options):
@@ -117,7 +117,18 @@ def _plain_weights(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Tensor]:
     added = weights.keys() - dict(plain.named_parameters()).keys()
     if added:
         raise ConfigError(f"surgery: no Hugging Face class has {', '.join(sorted(added))}.")
-    return weights
+    return with_plain_head(weights, recipe)
+
+
+def with_plain_head(weights: dict[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
+    """The head's factor of the hidden states (`init.base_dim`) moved into the norm before it: transformers has none."""
+    if not isinstance(recipe.model, TransformerOptions) or recipe.model.width_multiplier == 1:
+        return weights
+    if not recipe.model.has_final_norm:
+        raise ConfigError("model.init.base_dim: without a final norm, no Hugging Face class has the head's factor.")
+    norm = {name for name in weights if name.startswith("transformer.norm.")}
+    factor = 1 / recipe.model.width_multiplier
+    return {name: value * factor if name in norm else value for name, value in weights.items()}
 
 
 def _write_tokenizer(folder: RunFolder, output: Path, recipe: Recipe) -> dict[str, object]:

@@ -28,6 +28,10 @@ def parameter_groups(module: nn.Module, options: AdamWOptions) -> list[dict[str,
     kinds = kinds_of(module)
     factors = layer_factors(module, options.lr_decay_per_layer)
     decays = dict.fromkeys(trained, options.weight_decay)
+    for name, multiplier in width_multipliers(module).items():
+        if name in trained and "vector" not in kinds[name]:
+            factors[name] /= multiplier
+            decays[name] *= multiplier  # AdamW decays by lr times this: by as much at every width
     decays |= {name: 0.0 for name in trained if "vector" in kinds[name]}
     for number, changes in enumerate(options.groups):
         for name in select(changes.select, trained, f"optimizer.groups[{number}].select", kinds):
@@ -56,6 +60,17 @@ def layer_factors(module: nn.Module, decay: float) -> dict[str, float]:
             above = depth - int(number) if part == "blocks" else 0 if part == "norm" else depth + 1
             factors[f"{prefix}.{name}" if prefix else name] = decay**above
     return factors
+
+
+def width_multipliers(module: nn.Module) -> dict[str, float]:
+    """How many times wider than `init.base_dim` the matrices of blocks are (Yang et al. 2022, table 8)."""
+    return {
+        f"{prefix}.{name}" if prefix else name: transformer.options.width_multiplier
+        for prefix, transformer in module.named_modules()
+        if isinstance(transformer, Transformer)
+        for name, _ in transformer.named_parameters()
+        if name.startswith("blocks.")
+    }
 
 
 def build_adamw(groups: Iterable[dict[str, Any]], options: AdamWOptions) -> torch.optim.AdamW:

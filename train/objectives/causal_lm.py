@@ -27,6 +27,7 @@ class CausalLM(Objective):
     """
 
     fields = ("tokens", "segments")
+    follows_width = True
 
     def __init__(self, options: CausalLMOptions, model: TransformerOptions) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class CausalLM(Objective):
         self._model_options = model
         self._joined = model.documents == "joined"
         self.transformer = cast(Transformer, construct(model))
-        self.head = LMHead(LMHeadOptions(tied=options.tied_head), model.dim, self._vocab_size)
+        self.head = LMHead(head_of(options, model), model.dim, self._vocab_size)
 
     def num_targets(self, batch: Batch) -> int:
         largest, entries = int(batch["tokens"].max()), self._vocab_size
@@ -66,6 +67,11 @@ class CausalLM(Objective):
     def predict(self, hidden_BTD: Tensor) -> Tensor:
         """What the head makes of hidden states: next-token logits [B, T, V]."""
         return self.head(hidden_BTD, self.transformer.embedder.tokens)  # type: ignore[no-any-return]
+
+
+def head_of(options: CausalLMOptions, model: TransformerOptions) -> LMHeadOptions:
+    """The head that is trained with `model`."""
+    return LMHeadOptions(tied=options.tied_head, scale=1 / model.width_multiplier)
 
 
 def _text(model: AnyModel) -> TextOptions:

@@ -27,6 +27,8 @@ class Objective(nn.Module, ABC):
 
     fields: ClassVar[tuple[str, ...]]
     "The fields of a sample that it reads."
+    follows_width: ClassVar[bool] = False
+    "Whether its heads do their share for models with `init.base_dim`."
     surgery = Surgery()
     "What was done to it since it was constructed; `build_objective` says."
 
@@ -113,6 +115,11 @@ def build_objective(objective: AnyObjective, model: AnyModel, surgery: Sequence[
         ConfigError: when an edit cannot be made.
     """
     built = cast(Objective, construct(objective, model))
+    if not built.follows_width and any(part.options.init.base_dim for part in built.transformers()):
+        raise ConfigError(
+            "model.init.base_dim: learning rates that hold for every width need a head that follows it; "
+            f"that of objective {objective.kind} does not. Leave init.base_dim out."
+        )
     built.surgery = Surgery(surgery, open_weights)
     built.surgery.apply(built)
     return built

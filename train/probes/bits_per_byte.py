@@ -38,7 +38,7 @@ class BitsPerByteProbe(LossProbe):
     def measure(self, step: int) -> Figures:
         """Bits per byte of the model and of the coder, on the same samples."""
         nats, unigram_nats, num_bytes = 0.0, 0.0, 0
-        for batch, is_mine in self.batches(step):
+        for batch, is_mine in self.batches():
             sums = self.context.engine.evaluate(batch)
             if is_mine:
                 targets_N = self._targets(batch)

@@ -31,7 +31,7 @@ class ContrastiveProbe(LossProbe):
         """
         context = self.context
         loss, correct, targets, num_negatives, shares_GV = 0.0, 0.0, 0, 0, torch.zeros(())
-        for batch, is_mine in self.batches(step):
+        for batch, is_mine in self.batches():
             sums = context.engine.evaluate(batch)
             num_negatives = batch["negatives"].shape[-1]
             shares = sums["shares"].cpu().double()

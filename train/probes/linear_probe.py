@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import cast
 
@@ -10,16 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from configs.errors import ConfigError, DataError
+from configs.errors import ConfigError
 from configs.options import construct
 from data.cache import storage_of
-from data.loader import Batch, evaluation_batches
+from data.loader import Batch
 from data.sample import Source
 from data.sources import build_source
 from model.tokens import Tokens
 from model.transformer import Transformer
 from train.engines.engine import to_device
 from train.objectives.objective import Objective
+from train.probes.held_out import held_out_batches
 from train.probes.options import LinearProbeOptions
 from train.probes.probe import Figures, ProbeContext
 
@@ -60,22 +60,12 @@ class LinearProbe:
     @torch.no_grad()
     def _features(self, encoder: nn.Module, source: Source, rows: int | None) -> tuple[Tensor, Tensor]:
         """Features [rows, D] (float64) and labels [rows] of samples spread evenly over the source, on every rank."""
-        context, mine = self._context, []
-        world = context.world
-        batches = evaluation_batches(
-            source, rows=rows, micro_rows=context.micro_rows, rank=world.rank, world_size=world.size
-        )
-        try:
-            for batch, is_mine, bad in batches:
-                for sample in bad:
-                    print(f"linear probe: bad sample, its neighbour is taken: {sample.error}", file=sys.stderr)
-                features, labels = self._features_of(encoder, batch)
-                if is_mine:
-                    mine.append((features, labels))
-        except DataError as error:
-            error.is_everywhere = False  # other ranks read other samples
-            raise
-        shares = cast(list[list[tuple[Tensor, Tensor]]], world.gather(mine))
+        mine = []
+        for batch, is_mine in held_out_batches(source, rows, self._context):
+            features, labels = self._features_of(encoder, batch)
+            if is_mine:
+                mine.append((features, labels))
+        shares = cast(list[list[tuple[Tensor, Tensor]]], self._context.world.gather(mine))
         pairs = [pair for share in shares for pair in share]
         return torch.cat([features for features, _ in pairs]), torch.cat([labels for _, labels in pairs])
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
-from configs.errors import DataError, TrainingError
+from configs.errors import TrainingError
 from data.cache import storage_of
-from data.loader import Batch, evaluation_batches
+from data.loader import Batch
 from data.sources import build_source
+from train.probes.held_out import held_out_batches
 from train.probes.options import LossProbeOptions
 from train.probes.probe import Figures, ProbeContext
 
@@ -26,7 +26,7 @@ class LossProbe:
         """Mean loss per target (nats), and the number of targets."""
         context = self.context
         loss, targets = 0.0, 0
-        for batch, is_mine in self.batches(step):
+        for batch, is_mine in self.batches():
             sums = context.engine.evaluate(batch)
             if is_mine:
                 loss += float(sums["loss"])
@@ -36,21 +36,6 @@ class LossProbe:
             raise TrainingError("data.validation: its samples have nothing to predict. Choose other held-out data.")
         return {"loss": total_loss / total_targets, "targets": total_targets}
 
-    def batches(self, step: int) -> Iterator[tuple[Batch, bool]]:
-        """This rank's batches; False: a repetition, which does not count (all ranks evaluate equally often)."""
-        batches = evaluation_batches(
-            self._source,
-            rows=self._options.rows,
-            micro_rows=self.context.micro_rows,
-            rank=self.context.world.rank,
-            world_size=self.context.world.size,
-        )
-        try:
-            for batch, is_mine, bad in batches:
-                self.context.go_on()
-                for sample in bad:
-                    print(f"probe at step {step}: bad sample, its neighbour is taken: {sample.error}", file=sys.stderr)
-                yield batch, is_mine
-        except DataError as error:
-            error.is_everywhere = False  # other ranks read other samples
-            raise
+    def batches(self) -> Iterator[tuple[Batch, bool]]:
+        """This rank's batches, and whether they count (`held_out_batches`)."""
+        return held_out_batches(self._source, self._options.rows, self.context)
