@@ -51,7 +51,7 @@ def test_figures_are_means_over_the_frames_that_count(
     )
     probe = ContrastiveProbe(ContrastiveProbeOptions(), ProbeContext(recipe_of(**FIXED), engine, 1, World()))
     # The last batch is a repetition.
-    monkeypatch.setattr(probe, "batches", lambda _: iter([(batch(2), True), (batch(2), True), (batch(5), False)]))
+    monkeypatch.setattr(probe, "batches", lambda: iter([(batch(2), True), (batch(2), True), (batch(5), False)]))
     figures = probe.measure(0)
     assert figures.pop("perplexity") == pytest.approx(2.0)
     assert figures == {"accuracy": 0.5, "chance": 1 / 5, "entries_used": 0.5, "loss": 3.75, "targets": 4}
