@@ -2,7 +2,8 @@
 
 The same function decodes on both sides (Pillow for images), batches have the same size and arrive as tensors, and every
 loader keeps two batches per worker ahead. Timed from one batch near the beginning of an epoch, when workers have
-started, to one near its end; the time to the first batch is given by itself.
+started, to one near its end; the time to the first batch is given by itself, and so is the processor time that worker
+processes took in between, which says more than the rate where other programs run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import psutil
 
 from benchmarks.loading.contenders import CannotError, Contender, Work, prepared
 from benchmarks.loading.corpora import Corpus, images, texts, tokens
@@ -57,9 +60,11 @@ def run(folder: Path, sizes: Sizes) -> Report:
 def _measure(report: Report, corpus: Corpus, contenders: dict[str, Contender], workers: int, sizes: Sizes) -> None:
     rates: dict[str, Callable[[int], float]] = {}
     firsts: dict[str, list[float]] = {}
+    costs: dict[str, list[float]] = {}
     for name, contender in contenders.items():
-        firsts[name] = []
-        measure = partial(_rate, contender, Work(corpus, sizes.rows, workers), sizes.warm_batches, firsts[name])
+        firsts[name], costs[name] = [], []
+        work = Work(corpus, sizes.rows, workers)
+        measure = partial(_rate, contender, work, sizes.warm_batches, firsts[name], costs[name])
         try:
             contender.batches(Work(corpus))
             rates[name] = measure
@@ -74,14 +79,17 @@ def _measure(report: Report, corpus: Corpus, contenders: dict[str, Contender], w
                 "loader": name,
                 "samples/s": Spread.of(values),
                 f"of {WEBDATASET}'s": ratios(values, found[WEBDATASET]),
+                "worker CPU, ms/sample": Spread.of(costs[name][1:]),
                 "first batch after, s": Spread.of(firsts[name][1:]),
             }
         )
 
 
-def _rate(contender: Contender, work: Work, warm: int, firsts: list[float], repetition: int) -> float:
+def _rate(
+    contender: Contender, work: Work, warm: int, firsts: list[float], costs: list[float], repetition: int
+) -> float:
     """Samples per second between batch `warm` and the same number of batches before the end."""
-    marks = []
+    marks, used = [], []
     started = time.perf_counter()
     batches = contender.batches(Work(work.corpus, work.rows, work.workers, seed=repetition))
     last = work.corpus.num_samples // work.rows - warm
@@ -89,10 +97,20 @@ def _rate(contender: Contender, work: Work, warm: int, firsts: list[float], repe
     for batch in batches:
         assert len(batch[next(iter(work.corpus.fields))]) == work.rows
         marks.append(time.perf_counter())
+        if len(marks) in (warm + 1, last + 1):
+            used.append(_worker_seconds())
         if len(marks) > last:
             break
     close = getattr(batches, "close", None)
     if close is not None:
         close()
     firsts.append(marks[0] - started)
-    return (last - warm) * work.rows / (marks[last] - marks[warm])
+    num_samples = (last - warm) * work.rows
+    costs.append((used[1] - used[0]) / num_samples * 1e3)
+    return num_samples / (marks[last] - marks[warm])
+
+
+def _worker_seconds() -> float:
+    """Processor time of all child processes so far."""
+    times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    return sum(each.user + each.system for each in times)
