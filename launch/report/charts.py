@@ -15,13 +15,13 @@ from launch.report.markup import element, shown
 from launch.report.runs import Run
 
 # Units of the drawing; the page scales it.
-FRAME = {"width": 560, "height": 230, "left": 62, "right": 14, "top": 10, "bottom": 26}
+FRAME = {"width": 560, "height": 230, "left": 62, "right": 22, "top": 10, "bottom": 26}
 NUM_COLOURS = 8
 _MAX_COLUMNS = FRAME["width"] - FRAME["left"] - FRAME["right"]
 # Points of the whole page: some 15 bytes each in the drawing and as many in the data.
 _MAX_POINTS = 40_000
 # Fewer points than this are drawn as dots too.
-_MAX_DOTS = 60
+MAX_DOTS = 40
 
 TITLES = {
     "loss": "Loss",
@@ -69,11 +69,9 @@ class Chart:
 
 def charts(runs: Sequence[Run]) -> list[Chart]:
     """Every figure of the runs: of training steps first, then of each probe."""
-    known = list(TITLES)
+    known = {("", key): place for place, key in enumerate(TITLES)}
     names = list(dict.fromkeys(name for run in runs for name in run.metrics.curves))
-    names.sort(
-        key=lambda name: (name[0] != "", known.index(name[1]) if not name[0] and name[1] in known else len(known))
-    )
+    names.sort(key=lambda name: (name[0] != "", known.get(name, len(known))))
     num_columns = max(20, min(_MAX_COLUMNS, _MAX_POINTS // (5 * max(1, len(names) * len(runs)))))
     return [
         Chart(
@@ -93,7 +91,7 @@ def drawing(chart: Chart, runs: Sequence[Run], last_step: int, number: int) -> E
     low, high = _range(chart)
     axes = _Axes(last_step, low, high)
     clip = f"plot-{number}"
-    box = {"x": axes.left, "y": axes.top, "width": axes.right - axes.left, "height": axes.bottom - axes.top}
+    box = {"x": axes.left - 4, "y": 0, "width": axes.right - axes.left + 8, "height": axes.bottom}
     return element(
         "svg",
         element("title", chart.title),
@@ -154,12 +152,16 @@ def _grid(axes: _Axes) -> list[Element]:
     for value in ticks(axes.low, axes.high, 5):
         y = f"{axes.y(value):.1f}"
         made.append(element("line", x1=axes.left, x2=axes.right, y1=y, y2=y))
-        made.append(element("text", f"{value:.4g}", x=axes.left - 6, y=y, dy="0.32em", class_="of-value"))
+        made.append(element("text", _tick(value), x=axes.left - 6, y=y, dy="0.32em", class_="of-value"))
     for step in ticks(0, axes.last_step, 6):
         if step == int(step):
             x = f"{axes.x(step):.1f}"
             made.append(element("text", f"{int(step):,}", x=x, y=axes.bottom + 17, class_="of-step"))
     return made
+
+
+def _tick(value: float) -> str:
+    return f"{value:,.8g}" if value == 0 or 1e-4 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 def _starts(index: int, run: Run, axes: _Axes) -> list[Element]:
@@ -197,7 +199,7 @@ def _paths(index: int, points: Curve, axes: _Axes) -> list[Element]:
             continue
         place = f"{x} {axes.y(value):.1f}"
         line.append(f"{'L' if is_drawing else 'M'}{place}")
-        if is_alone or len(points.steps) <= _MAX_DOTS:
+        if is_alone or len(points.steps) <= MAX_DOTS:
             dots.append(f"M{place}h0")
         is_drawing = True
     colour = f"run-{index % NUM_COLOURS}"

@@ -39,7 +39,7 @@ def number(value: float | int) -> Element:
 
 def shown(value: float | int) -> str:
     """A whole number with all its digits, another with five."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.5g}"
 
 
 def html(made: Element) -> str:

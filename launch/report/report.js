@@ -2,7 +2,7 @@
 // The charts are there without it; it draws them again, from the same points, when something is asked for.
 "use strict";
 (() => {
-  const { frame, runs, charts, lastStep, numColours } = JSON.parse(document.getElementById("data").textContent);
+  const { frame, runs, charts, lastStep, numColours, maxDots } = JSON.parse(document.getElementById("data").textContent);
   const [left, right] = [frame.left, frame.width - frame.right];
   const [top, bottom] = [frame.top, frame.height - frame.bottom];
   const full = [0, Math.max(1, lastStep)];
@@ -15,6 +15,10 @@
     return made;
   };
   const shown = (value) => (value === null ? "not finite" : String(Number(value.toPrecision(5))));
+  const tick = (value) =>
+    value === 0 || (Math.abs(value) >= 1e-4 && Math.abs(value) < 1e7)
+      ? value.toLocaleString("en", { maximumSignificantDigits: 8 })
+      : String(Number(value.toPrecision(4)));
   const colour = (run) => `run-${run % numColours}`;
 
   // ---- scales
@@ -98,7 +102,7 @@
       const place = `${x} ${y(values[i]).toFixed(1)}`;
       const isAlone = !isDrawing && (values[i + 1] ?? null) === null;
       line += (isDrawing ? "L" : "M") + place;
-      if (kind === "curve" && (isAlone || steps.length <= 60)) dots += `M${place}h0`;
+      if (kind === "curve" && (isAlone || steps.length <= maxDots)) dots += `M${place}h0`;
       isDrawing = true;
     }
     const drawn = { [kind]: line, dots, missing };
@@ -114,8 +118,7 @@
     for (const value of scale.isLog ? logTicks(scale.low, scale.high) : ticks(scale.low, scale.high, 5)) {
       const y = scale.y(value).toFixed(1);
       grid.push(svgElement("line", { x1: left, x2: right, y1: y, y2: y }));
-      const text = String(Number(value.toPrecision(4)));
-      grid.push(svgElement("text", { x: left - 6, y, dy: "0.32em", class: "of-value" }, text));
+      grid.push(svgElement("text", { x: left - 6, y, dy: "0.32em", class: "of-value" }, tick(value)));
     }
     for (const step of ticks(...view.steps, 6).filter(Number.isInteger)) {
       const place = { x: xOf(step).toFixed(1), y: bottom + 17, class: "of-step" };

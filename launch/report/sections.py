@@ -10,7 +10,7 @@ import numpy as np
 
 from launch.report.charts import Chart
 from launch.report.markup import Child, element, number, shown, table
-from launch.report.runs import Run, Sample
+from launch.report.runs import CheckpointFolder, Run, Sample
 from train.recipe import differing
 
 _MAX_SAMPLES = 20
@@ -31,7 +31,7 @@ def facts(run: Run) -> dict[str, Child]:
     if "tokens" in last:
         found["Tokens"] = number(last["tokens"])
     if metrics.seconds:
-        found["Time of its steps"] = duration(metrics.seconds)
+        found["Training time"] = duration(metrics.seconds)
         found["Tokens per second"] = number(metrics.trained_tokens / metrics.seconds)
     return found
 
@@ -68,16 +68,9 @@ def last_values(charts: Sequence[Chart], runs: Sequence[Run]) -> Element:
 
 def throughput(runs: Sequence[Run]) -> Element:
     """How fast each run was, and what it waited for."""
+    figures = ["Tokens/s, mean", "Tokens/s, median", "Tokens/s, last", "Step time, median", "Data wait", "Memory, most"]
     return table(
-        [
-            "Run",
-            "Tokens/s, mean",
-            "Tokens/s, median",
-            "Tokens/s, last",
-            "Step time, median",
-            "Waiting for data",
-            "Memory, most",
-        ],
+        ["Run", *figures],
         [[run.label, *_throughput(run)] for run in runs],
         caption="Of the rows of training steps; memory is that of the first process",
     )
@@ -161,17 +154,16 @@ def environments(runs: Sequence[Run]) -> Iterator[Element]:
         if not run.environment:
             yield element("p", "environment.json is missing or cannot be read.")
             continue
-        described = {key: value for key, value in run.environment.items() if key != "starts"}
-        rows = [[name, text] for name, text in _flat(described)]
         if run.starts:
-            keys = list(dict.fromkeys(key for start in run.starts for key in start))
-            starts = [
-                [f"{index + 1}", *(str(start.get(key, "-")) for key in keys)] for index, start in enumerate(run.starts)
-            ]
-            yield table(
-                ["Start", *keys], starts, caption="Starts; those after the first are vertical lines in the curves"
-            )
-        yield table(["Of the newest start", "Value"], rows, caption="Versions, host and command")
+            yield _starts(run)
+        described = {key: value for key, value in run.environment.items() if key != "starts"}
+        yield table(["Of the newest start", "Value"], _flat(described), caption="Versions, host and command")
+
+
+def _starts(run: Run) -> Element:
+    keys = list(dict.fromkeys(key for start in run.starts for key in start))
+    rows = [[str(number), *(str(start.get(key, "-")) for key in keys)] for number, start in enumerate(run.starts, 1)]
+    return table(["Start", *keys], rows, caption="Starts; resumes are vertical lines in the curves")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -186,20 +178,15 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
 
 def checkpoints(runs: Sequence[Run]) -> Element:
     """Committed checkpoints."""
-    rows = [
-        [
-            f"{found.step:,}",
-            run.label,
-            f"{found.num_bytes / 1e6:,.1f} MB",
-            str(found.num_files),
-            found.written.isoformat(" ", "seconds"),
-        ]
-        for run in runs
-        for found in run.checkpoints
-    ]
+    rows = [_checkpoint(run, found) for run in runs for found in run.checkpoints]
     if not rows:
         return element("p", "None yet.")
     return table(["Step", "Run", "Size", "Files", "Written"], rows, caption="Committed checkpoints in the run folder")
+
+
+def _checkpoint(run: Run, found: CheckpointFolder) -> list[Child]:
+    size = f"{found.num_bytes / 1e6:,.1f} MB"
+    return [f"{found.step:,}", run.label, size, str(found.num_files), found.written.isoformat(" ", "seconds")]
 
 
 def bad_samples(runs: Sequence[Run]) -> Iterator[Element]:
