@@ -22,6 +22,8 @@ _MAX_COLUMNS = FRAME["width"] - FRAME["left"] - FRAME["right"]
 _MAX_POINTS = 40_000
 # Fewer points than this are drawn as dots too.
 MAX_DOTS = 40
+# Axes end here: the span of the largest floats is no float.
+LARGEST = 1e300
 
 TITLES = {
     "loss": "Loss",
@@ -125,8 +127,7 @@ class _Axes:
         return self.left + (self.right - self.left) * step / self.last_step
 
     def y(self, value: float) -> float:
-        # Halves first: the span of the largest floats is no float.
-        return self.bottom - (self.bottom - self.top) * (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+        return self.bottom - (self.bottom - self.top) * ((value - self.low) / (self.high - self.low))
 
 
 def _range(chart: Chart) -> tuple[float, float]:
@@ -134,7 +135,7 @@ def _range(chart: Chart) -> tuple[float, float]:
     values = np.concatenate([curve.finite.values for _, curve, _ in chart.curves])
     if not len(values):
         return 0.0, 1.0
-    low, high = float(values.min()), float(values.max())
+    low, high = max(float(values.min()), -LARGEST), min(float(values.max()), LARGEST)
     room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     return low - room, high + room
 

@@ -13,7 +13,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from launch.report import sections
-from launch.report.charts import FRAME, MAX_DOTS, NUM_COLOURS, Chart, charts, drawing, start_text
+from launch.report.charts import FRAME, LARGEST, MAX_DOTS, NUM_COLOURS, Chart, charts, drawing, start_text
 from launch.report.markup import Child, element, html, table
 from launch.report.runs import Run
 
@@ -140,6 +140,7 @@ def _data(runs: Sequence[Run], found: Sequence[Chart], last_step: int) -> dict[s
         "frame": FRAME,
         "numColours": NUM_COLOURS,
         "maxDots": MAX_DOTS,
+        "largest": LARGEST,
         "lastStep": last_step,
         "runs": [{"label": run.label, "starts": found} for run, found in zip(runs, starts, strict=True)],
         "charts": [chart.data() for chart in found],

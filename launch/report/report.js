@@ -2,7 +2,7 @@
 // The charts are there without it; it draws them again, from the same points, when something is asked for.
 "use strict";
 (() => {
-  const { frame, runs, charts, lastStep, numColours, maxDots } = JSON.parse(document.getElementById("data").textContent);
+  const { frame, runs, charts, lastStep, numColours, maxDots, largest } = JSON.parse(document.getElementById("data").textContent);
   const [left, right] = [frame.left, frame.width - frame.right];
   const [top, bottom] = [frame.top, frame.height - frame.bottom];
   const full = [0, Math.max(1, lastStep)];
@@ -38,12 +38,12 @@
         }
     if (low > high) [low, high] = [0, 1];
     const isLog = view.isLog && low > 0;
-    const along = isLog ? Math.log10 : (value) => value / 2; // the span of the largest floats is no float
-    let [a, b] = [along(low), along(high)];
+    const along = isLog ? Math.log10 : (value) => value;
+    let [a, b] = [along(Math.max(low, -largest)), along(Math.min(high, largest))];
     const room = 0.05 * (b - a) || 0.05 * Math.abs(b) || 0.5;
     [a, b] = [a - room, b + room];
-    const back = isLog ? (place) => 10 ** place : (place) => place * 2;
-    return { isLog, low: back(a), high: back(b), y: (value) => bottom - ((bottom - top) * (along(value) - a)) / (b - a) };
+    const back = isLog ? (place) => 10 ** place : (place) => place;
+    return { isLog, low: back(a), high: back(b), y: (value) => bottom - (bottom - top) * ((along(value) - a) / (b - a)) };
   }
 
   // About `count` round numbers between two.

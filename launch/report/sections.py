@@ -50,13 +50,13 @@ def duration(seconds: float) -> str:
 
 def last_values(charts: Sequence[Chart], runs: Sequence[Run]) -> Element:
     """Every figure of every run: its first, last, smallest and largest value, with their steps."""
-    rows = []
+    rows: list[list[Child]] = []
     for chart in charts:
         for index, curve, _ in chart.curves:
             finite, name = curve.finite, chart.title + (f" ({runs[index].label})" if len(runs) > 1 else "")
             steps, values = finite.steps, finite.values
             places = (0, len(values) - 1, values.argmin(), values.argmax()) if len(values) else ()
-            cells = [
+            cells: list[Child] = [
                 element("span", number(float(values[i])), element("span", f" at {steps[i]:,}", class_="faint"))
                 for i in places
             ]
@@ -162,7 +162,7 @@ def environments(runs: Sequence[Run]) -> Iterator[Element]:
 
 def _starts(run: Run) -> Element:
     keys = list(dict.fromkeys(key for start in run.starts for key in start))
-    rows = [[str(number), *(str(start.get(key, "-")) for key in keys)] for number, start in enumerate(run.starts, 1)]
+    rows = [[str(place), *(str(start.get(key, "-")) for key in keys)] for place, start in enumerate(run.starts, 1)]
     return table(["Start", *keys], rows, caption="Starts; resumes are vertical lines in the curves")
 
 
