@@ -162,7 +162,11 @@ def _grid(axes: _Axes) -> list[Element]:
 
 
 def _tick(value: float) -> str:
-    return f"{value:,.8g}" if value == 0 or 1e-4 <= abs(value) < 1e7 else f"{value:.4g}"
+    """Digits, or "2e-5" where they would be many; report.js writes the same."""
+    if value == 0 or 1e-4 <= abs(value) < 1e7:
+        return f"{value:,.8g}"
+    digits, power = f"{value:.3e}".split("e")
+    return f"{float(digits):g}e{int(power)}"
 
 
 def _starts(index: int, run: Run, axes: _Axes) -> list[Element]:

@@ -15,10 +15,11 @@
     return made;
   };
   const shown = (value) => (value === null ? "not finite" : String(Number(value.toPrecision(5))));
+  // Digits, or "2e-5" where they would be many.
   const tick = (value) =>
     value === 0 || (Math.abs(value) >= 1e-4 && Math.abs(value) < 1e7)
       ? value.toLocaleString("en", { maximumSignificantDigits: 8 })
-      : String(Number(value.toPrecision(4)));
+      : value.toExponential(3).split("e").map(Number).join("e");
   const colour = (run) => `run-${run % numColours}`;
 
   // ---- scales
@@ -190,6 +191,7 @@
   }
 
   function leave(chart) {
+    chart.at = undefined;
     chart.tip.hidden = true;
     chart.cursor.style.display = "none";
   }
@@ -243,8 +245,10 @@
       if (by === undefined) return;
       event.preventDefault();
       const { steps } = chart.curves[0];
-      const i = chart.at === undefined ? (by > 0 ? 0 : steps.length - 1) : nearest(steps, chart.at) + by;
-      point(chart, steps[Math.min(steps.length - 1, Math.max(0, i))]);
+      const edge = by > 0 ? view.steps[0] : view.steps[1];
+      const i = nearest(steps, chart.at ?? edge) + (chart.at === undefined ? 0 : by);
+      const step = steps[Math.min(steps.length - 1, Math.max(0, i))];
+      if (step >= view.steps[0] && step <= view.steps[1]) point(chart, step);
     });
   }
 

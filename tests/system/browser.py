@@ -23,7 +23,7 @@ _TIMEOUT_S = 60.0
 
 @functools.cache
 def find_browser() -> str:
-    """The path of a Chromium; where this is root's machine and has apt, it is installed. Otherwise the test is skipped."""
+    """The path of a Chromium; root's machine with apt installs one. Where there is none, the test is skipped."""
     found = next((path for name in _NAMES if (path := shutil.which(name))), None)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         install = "apt-get update -q && apt-get install -qy --no-install-recommends chromium-headless-shell"
@@ -85,9 +85,14 @@ class Browser:
             self.events.append(self._receive())
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression, after the next frame."""
-        after = f"new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done({expression}))))"
-        found = self.call("Runtime.evaluate", expression=after, awaitPromise=True, returnByValue=True)
+        """The value of a JavaScript expression, once what was asked for is drawn."""
+        drawn = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.call("Runtime.evaluate", expression=drawn, awaitPromise=True)
+        return self.evaluate_now(expression)
+
+    def evaluate_now(self, expression: str) -> Any:
+        """The value of a JavaScript expression; of a page whose scripts are off too."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
