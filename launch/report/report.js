@@ -41,7 +41,7 @@
     const isLog = view.isLog && low > 0;
     const along = isLog ? Math.log10 : (value) => value;
     let [a, b] = [along(Math.max(low, -largest)), along(Math.min(high, largest))];
-    const room = 0.05 * (b - a) || 0.05 * Math.abs(b) || 0.5;
+    const room = 0.05 * (b - a) || 0.05 * Math.abs(b) || 1;
     [a, b] = [a - room, b + room];
     const back = isLog ? (place) => 10 ** place : (place) => place;
     return { isLog, low: back(a), high: back(b), y: (value) => bottom - (bottom - top) * ((along(value) - a) / (b - a)) };
@@ -53,7 +53,7 @@
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = power * [1, 2, 5, 10].find((factor) => power * factor >= rough * 0.999);
     const made = [];
-    for (let i = Math.ceil(low / step); i <= Math.floor(high / step); i++) made.push(i * step);
+    for (let i = Math.ceil(low / step); i <= Math.floor(high / step); i++) made.push(i * step + 0); // no -0
     return made;
   }
 
