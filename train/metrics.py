@@ -115,7 +115,8 @@ def iterate_rows(path: Path) -> Iterator[Row]:
     """The same one by one, for what should not be held in memory whole."""
     if not path.exists():
         return
-    with path.open() as file:
+    # A machine that died may have left bytes that are no text: such a line is no row.
+    with path.open(errors="replace") as file:
         for line in file:
             try:
                 yield json.loads(line)

@@ -57,14 +57,17 @@
     return made;
   }
 
-  // Powers of ten; of a narrow range round numbers.
+  // Powers of ten; of few decades 1, 2 and 5 of each; of less, round numbers.
   function logTicks(low, high) {
-    const [first, last] = [Math.ceil(Math.log10(low)), Math.floor(Math.log10(high))];
-    if (last - first < 1) return ticks(low, high, 5).filter((value) => value > 0);
-    const stride = Math.ceil((last - first + 1) / 6);
+    const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+    const stride = Math.ceil((last - first) / 6);
     const made = [];
-    for (let power = first; power <= last; power += stride) made.push(10 ** power);
-    return made;
+    for (let power = first; power <= last; power += stride)
+      for (const factor of last - first > 3 ? [1] : [1, 2, 5]) {
+        const value = Number(`${factor}e${power}`);
+        if (value >= low && value <= high) made.push(value);
+      }
+    return made.length > 2 ? made : ticks(low, high, 5).filter((value) => value > 0);
   }
 
   // ---- smoothing
@@ -73,7 +76,7 @@
   // a run was logged or drawn. Divided by the sum of its weights, so the beginning is no different.
   function smoothed({ steps, values, means }) {
     const points = means ?? { steps, values };
-    const span = view.smoothing * 0.2 * full[1];
+    const span = view.smoothing ** 2 * 0.2 * full[1];
     const made = { steps: [], values: [] };
     let [sum, weights, before] = [0, 0, points.steps[0]];
     points.steps.forEach((step, i) => {

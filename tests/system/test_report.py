@@ -42,9 +42,9 @@ def page(shared_trainer: Trainer) -> Path:
     return _report(shared_trainer.folder / "report")
 
 
-def _report(run: Path) -> Path:
-    output = run.with_suffix(".html")
-    assert main(["report", str(run), "-o", str(output)]) == 0
+def _report(*runs: Path) -> Path:
+    output = runs[-1].with_suffix(".html")
+    assert main(["report", *map(str, runs), "-o", str(output)]) == 0
     return output
 
 
@@ -142,6 +142,21 @@ def test_hover_shows_step_and_value(browser: Browser, page: Path, shared_trainer
     assert browser.errors() == []
 
 
+def test_hover_names_every_run(browser: Browser, page: Path, tmp_path: Path, shared_trainer: Trainer) -> None:
+    shorter = tmp_path / "shorter"
+    shorter.mkdir()
+    run = page.with_suffix("")
+    (shorter / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    (shorter / "metrics.jsonl").write_text(json.dumps({"step": 5, "loss": 3.25}) + "\n")
+    _open(browser, _report(run, shorter))
+    browser.mouse("mouseMoved", *_place(browser, _boxes(browser)["/loss"]["frame"], 9))
+    (loss,) = (row["loss"] for row in shared_trainer.rows("report") if row["step"] == 9)
+    step, longer, other = _tip(browser, "/loss").splitlines()
+    assert (step, other) == ("step 9", "shorter: 3.25 (step 5)")
+    assert float(longer.removeprefix("report: ")) == pytest.approx(loss, rel=1e-4)
+    assert browser.errors() == []
+
+
 def test_dragging_zooms_all_charts_and_back(browser: Browser, page: Path) -> None:
     _open(browser, page)
     whole = _boxes(browser)
@@ -183,8 +198,8 @@ def test_logarithm_and_smoothing_keep_the_raw_curve(browser: Browser, page: Path
     )
     smooth = _ys(browser, "/loss", "smooth")
     assert _ys(browser, "/loss", "curve") == linear
-    # The same mean, from its definition: weights fall by e over 0.9 * 0.2 of the run.
-    span = 0.9 * 0.2 * _STEPS
+    # The same mean, from its definition: weights fall by e over 0.9^2 * 0.2 of the run.
+    span = 0.9**2 * 0.2 * _STEPS
     expected = [np.average(linear[: i + 1], weights=np.exp(np.arange(-i, 1) / span)) for i in range(_STEPS)]
     assert smooth == pytest.approx(expected, abs=0.12)
     opacity = "getComputedStyle(document.querySelector('svg[data-chart=\"/loss\"] .curve')).opacity"
