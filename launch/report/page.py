@@ -66,10 +66,10 @@ def _id(name: str) -> str:
 
 
 def _facts(runs: Sequence[Run]) -> list[Element]:
-    if len(runs) == 1:
-        items = (element("div", element("dt", name), element("dd", value)) for name, value in sections.facts(runs[0]).items())
-        return [element("dl", *items, class_="facts")]
     every = [sections.facts(run) for run in runs]
+    if len(runs) == 1:
+        items = (element("div", element("dt", name), element("dd", value)) for name, value in every[0].items())
+        return [element("dl", *items, class_="facts")]
     names = list(dict.fromkeys(name for found in every for name in found))
     rows = [[run.label, *(found.get(name, "-") for name in names)] for run, found in zip(runs, every, strict=True)]
     return [table(["Run", *names], rows, caption="Where each run stands")]
