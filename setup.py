@@ -24,6 +24,7 @@ PACKAGES = [
     "data.tables",
     "data.text",
     "launch",
+    "launch.report",
     "model",
     "model.backends",
     "model.embedders",
@@ -40,7 +41,12 @@ PACKAGES = [
 
 setup(
     packages=PACKAGES,
-    package_data={"": ["py.typed"], "configs": ["*.json", "**/*.yaml"], "data.packing": ["*.yaml"]},
+    package_data={
+        "": ["py.typed"],
+        "configs": ["*.json", "**/*.yaml"],
+        "data.packing": ["*.yaml"],
+        "launch.report": ["*.html", "*.css", "*.js"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "accelerate>=1.10",

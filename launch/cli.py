@@ -20,6 +20,7 @@ Pretrain transformers of any modality on many machines.
   polytrain data show shards/quickstart        samples and statistics
   polytrain check configs/quickstart.yaml      validate a recipe and say what it would train
   polytrain train configs/quickstart.yaml      train, or go on from the newest checkpoint
+  polytrain report runs/quickstart             curves, samples and recipe as one HTML page
   polytrain generate runs/quickstart "def "    continue a prompt
   polytrain export runs/quickstart OUT         a folder that transformers loads
   polytrain import HF_FOLDER OUT               the way back: a folder of transformers as a model of ours
@@ -166,6 +167,18 @@ def _generate(arguments: argparse.Namespace) -> None:
         print(prompt + text)
 
 
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    from launch.report import command as report
+
+    report.add_arguments(parser)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from launch.report import command as report
+
+    report.run(arguments)
+
+
 def _import_arguments(parser: argparse.ArgumentParser) -> None:
     from launch import imports
 
@@ -217,6 +230,7 @@ _COMMANDS: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Calla
     ("pack", "Pack a corpus into webdataset shards with an index.", _pack_arguments, _pack),
     ("data", "Look at shards: samples, statistics, damage.", _data_arguments, _data),
     ("index", "Index webdataset shards that others wrote.", _index_arguments, _index),
+    ("report", "Show runs as one HTML page: curves, samples, recipe.", _report_arguments, _report),
     ("generate", "Continue a prompt with a trained model.", _generate_arguments, _generate),
     ("import", "Read a Hugging Face folder as a model of ours.", _import_arguments, _import),
     ("export", "Write a trained or imported model as a Hugging Face folder.", _export_arguments, _export),

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -107,13 +108,20 @@ class MetricsLog:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a metrics.jsonl; a last line cut short by a kill is left out."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    return list(iterate_rows(path))
+
+
+def iterate_rows(path: Path) -> Iterator[Row]:
+    """The same one by one, for what should not be held in memory whole."""
+    if not path.exists():
+        return
+    # A machine that died may have left bytes that are no text: such a line is no row.
+    with path.open(errors="replace") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -107,20 +107,34 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return cast(Recipe, validate(Recipe, load_tree(path, overrides), str(path)))
 
 
-def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Keys whose values differ: "model.dim: 128 there, 256 here"."""
-    found = []
+    return [f"{'.'.join(path)}: {there} there, {here} here" for path, here, there in differing(ours, theirs)]
+
+
+def differing(
+    ours: dict[str, Any], theirs: dict[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """The paths to keys whose values differ, sorted, each with our value and theirs; None where there is none."""
     for key in sorted(ours.keys() | theirs.keys()):
         here, there = ours.get(key), theirs.get(key)
         if isinstance(here, dict) and isinstance(there, dict):
-            found += differences(here, there, f"{prefix}{key}.")
+            yield from differing(here, there, (*path, key))
         elif here != there:
-            found.append(f"{prefix}{key}: {there} there, {here} here")
-    return found
+            yield (*path, key), here, there
 
 
 def recipe_of_run(run: Path) -> Recipe:
     """The recipe in a run folder.
+
+    Raises:
+        ConfigError: when `run` is not a run folder.
+    """
+    return cast(Recipe, validate(Recipe, tree_of_run(run), str(run / "config.yaml")))
+
+
+def tree_of_run(run: Path) -> Any:
+    """The recipe in a run folder as it was written, not validated: it may be of another version.
 
     Raises:
         ConfigError: when `run` is not a run folder.
@@ -130,7 +144,6 @@ def recipe_of_run(run: Path) -> Recipe:
         raise ConfigError(f"{run}: not a run folder: it has no config.yaml.")
     try:
         # Read as it was written: resolved, so "${...}" and "1e-3" in it are text.
-        tree = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    return cast(Recipe, validate(Recipe, tree, str(path)))

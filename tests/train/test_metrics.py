@@ -50,6 +50,11 @@ def test_a_missing_file_has_no_rows(path: Path) -> None:
     assert read_rows(path) == []
 
 
+def test_bytes_that_are_no_text_are_no_row(path: Path) -> None:
+    path.write_bytes(b'{"step": 1}\n\x00\xff\xfe\n{"step": 2}\n')
+    assert read_rows(path) == [{"step": 1}, {"step": 2}]
+
+
 def test_reopening_drops_the_rows_beyond_the_checkpoint_and_no_others(path: Path) -> None:
     write(path, [1, 2, 3, 4])
     with MetricsLog(path, None, step=4, last=10) as log:
