@@ -369,7 +369,7 @@ class PixelDecoderOptions(Part):
             "plan": [],
             "embedding_dim": None,
         }
-        return TransformerOptions.model_validate(model.tree() | changes)
+        return type(model).model_validate(model.tree() | changes)
 
 
 class ContrastiveHeadOptions(Part):

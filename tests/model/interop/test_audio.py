@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from configs.errors import ConfigError
+from configs.recipe import merge
 from model.codebooks import ContrastiveHead
 from model.embedders.waveform import num_frames
 from model.interop.families import family, family_of
 from model.interop.family import Rename, to_ours
+from model.options import TransformerOptions
 from tests.model.interop.parity import Pair, pair_of, ragged, tokens_of
 
 WAVES: dict[str, Any] = {
@@ -110,7 +112,7 @@ def test_whisper_is_found_by_what_it_computes(whisper: Pair) -> None:
     description = whisper.ours.description
     assert family_of(description).name == "whisper"
     model = description.model
-    other = model.model_copy(update={"encoder": model.encoder.model_copy(update={"norm_eps": 1e-3})})
+    other = type(model).model_validate(merge(model.tree(), {"encoder": {"norm_eps": 1e-3}}))
     assert family("whisper").misfits(type(description)(other)) == ["model.encoder.norm_eps=0.001"]
 
 
@@ -184,10 +186,8 @@ def test_what_is_not_computed_is_refused() -> None:
 
 def test_a_model_with_another_attention_fits_no_audio_family() -> None:
     description = family("hubert").describe(full_config("hubert-pre"), "HubertModel")
-    changed = description.model.model_copy(
-        update={"mixer": description.model.mixer.model_copy(update={"softcap": 5.0}), "embedding_norm": True}
-    )
-    other = type(description)(changed)
+    changes = {"mixer": {"softcap": 5.0}, "embedding_norm": True}
+    other = type(description)(TransformerOptions.model_validate(merge(description.model.tree(), changes)))
     assert family("hubert").misfits(other) == ["model.embedding_norm=True", "model.mixer.softcap=5.0"]
 
 

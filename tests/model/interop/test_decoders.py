@@ -165,12 +165,13 @@ def test_other_mixers_do_not_fit(model_type: str, changes: dict[str, object], ex
         ({"norm_place": "post"}, ["model.norm_place=post"]),
         ({"parallel": True}, ["model.parallel=True"]),
         ({"positions": "alibi"}, ["model.positions=alibi"]),
-        ({"plan": [{"times": 2}]}, ["model.plan"]),
+        ({"plan": [{"times": 2}]}, ["model.plan: layers are run several times, or not at all"]),
         ({"plan": [{}, {"mixer": {"window": 4}}]}, []),
-        ({"plan": [{"mixer": {"window": 3}}, {"mixer": {"window": 4}}]}, ["model.plan with several windows"]),
-        ({"plan": [{}, {"hidden_dim": 8}]}, ["model.plan"]),
+        ({"plan": [{"mixer": {"window": 3}}, {"mixer": {"window": 4}}]}, ["model.plan: several windows"]),
+        ({"plan": [{}, {"hidden_dim": 8}]}, ["model.plan: layers differ in hidden_dim"]),
+        ({"plan": [{"hidden_dim": 8}]}, ["model.plan: layers differ in hidden_dim"]),
     ],
-    ids=["post", "parallel", "alibi", "loop", "windows", "several-windows", "widths"],
+    ids=["post", "parallel", "alibi", "loop", "windows", "several-windows", "widths", "another-width"],
 )
 def test_other_models_are_no_qwen3(changes: dict[str, object], expected: list[str]) -> None:
     found = described("qwen3")
