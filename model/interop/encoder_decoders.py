@@ -130,7 +130,7 @@ def common_config(description: Described, family: str, prefix: str) -> dict[str,
     return found
 
 
-def architecture_of(description: Described, prefix: str) -> str:
+def architecture_of(description: Description[Any], prefix: str) -> str:
     """The class with the head there is."""
     return f"{prefix}Model" if description.head is None else f"{prefix}ForConditionalGeneration"
 

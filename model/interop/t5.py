@@ -77,10 +77,10 @@ def _head(config: Config) -> LMHeadOptions:
 def config(description: Description[T5Options]) -> dict[str, Any]:
     """The content of config.json."""
     model, head = description.model, description.head
-    encoder, architecture, longest, decoder_keys = model, _ENCODER, model.embedder.longest, {}
+    encoder = model.encoder if isinstance(model, EncoderDecoderOptions) else model
+    architecture, longest, decoder_keys = _ENCODER, encoder.embedder.longest, {}
     if isinstance(model, EncoderDecoderOptions):
-        encoder, longest = model.encoder, encoder_decoders.longest_of(model)
-        architecture = encoder_decoders.architecture_of(description, "T5")
+        architecture, longest = encoder_decoders.architecture_of(description, "T5"), encoder_decoders.longest_of(model)
         decoder_keys = {"num_decoder_layers": model.decoder.num_layers}
     assert isinstance(encoder.embedder, TextOptions)
     assert isinstance(encoder.positions, RelativePositions)

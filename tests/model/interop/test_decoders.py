@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import save_torch_state_dict
 
 from configs.errors import ConfigError
-from model.interop.families import family
+from model.interop.described import DescribedModel
+from model.interop.families import exported, family, family_of
 from model.interop.family import Description
-from model.options import TransformerOptions
-from tests.model.interop.parity import Pair, pair_of, ragged, tokens_of
+from model.options import LMHeadOptions, TransformerOptions
+from tests.model.interop.parity import Pair, pair_of, ragged, relative_distance, tokens_of
 
 VOCAB = 23
 GPT2: dict[str, Any] = {"vocab_size": VOCAB, "n_positions": 16, "n_embd": 16, "n_layer": 2, "n_head": 4}
@@ -177,3 +180,44 @@ def test_other_models_are_no_qwen3(changes: dict[str, object], expected: list[st
     found = described("qwen3")
     model = TransformerOptions.model_validate(found.model.tree() | changes)
     assert family("qwen3").misfits(Description(model, found.head)) == expected
+
+
+LIKE_LLAMA: dict[str, Any] = {
+    "embedder": {"kind": "text", "vocab_size": VOCAB, "max_length": 16},
+    "dim": 16,
+    "num_layers": 2,
+    "positions": "rotary",
+}
+CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("Llama", {}),
+    "biases": ("Llama", {"bias": True}),
+    "window": ("Mistral", {"window": 3}),
+    "normed": ("Qwen3", {"qk_norm": "rms"}),
+    "normed-window": ("Qwen3", {"qk_norm": "rms", "window": 3}),
+}
+
+
+@pytest.mark.parametrize("head", [None, LMHeadOptions(tied=True), LMHeadOptions(tied=False)], ids=str)
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_model_is_exported_to_the_family_that_computes_it(
+    name: str, head: LMHeadOptions | None, tmp_path: Path
+) -> None:
+    import transformers
+
+    prefix, mixer = CHOICES[name]
+    tree = LIKE_LLAMA | {"mixer": {"kind": "attention", "num_heads": 4, "num_kv_heads": 2, **mixer}}
+    ours = DescribedModel(Description(TransformerOptions.model_validate(tree), head))
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.normal_(0.05, 0.2)
+    chosen = family_of(ours.description)
+    config = chosen.config(ours.description)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_torch_state_dict(exported(dict(ours.named_parameters()), chosen, config["architectures"][0]), tmp_path)
+    auto = transformers.AutoModel if head is None else transformers.AutoModelForCausalLM
+    theirs = auto.from_pretrained(tmp_path)
+    assert type(theirs).__name__ == prefix + ("Model" if head is None else "ForCausalLM")
+    tokens = tokens_of((2, 12), VOCAB)
+    with torch.no_grad():
+        hidden, expected = ours.transformer(tokens), theirs(tokens)[0]
+        assert relative_distance(hidden.x if head is None else ours.logits(hidden), expected) < 1e-5

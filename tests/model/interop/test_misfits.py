@@ -111,7 +111,8 @@ EVERY = "dim hidden_dim num_layers mixer.num_heads"
 TEXT = f"{EVERY} norm_eps embedder.vocab_size embedder.max_length"
 ROTATED = f"{TEXT} mixer.num_kv_heads mixer.head_dim positions.base positions.scaling"
 BERT = f"{TEXT} feed_forward embedder.num_types"
-IMAGE = "dim num_layers mixer.num_heads norm_eps feed_forward embedder.image_size embedder.patch_size embedder.channels"
+SMALL = "dim num_layers mixer.num_heads feed_forward embedder.image_size embedder.patch_size embedder.channels"
+IMAGE = f"{SMALL} norm_eps"
 CONVOLUTIONS = "embedder.widths embedder.kernels embedder.strides embedder.conv_bias embedder.conv_norm"
 WAVE = f"{EVERY} feed_forward {CONVOLUTIONS} embedder.mask_token positions.kernel positions.groups"
 # Keys of both sides that config.json says once have to change on both, and then are refused on one.
@@ -139,9 +140,7 @@ HELD = {
     "ModernBertForMaskedLM": "head.tied head.bias head.transform head.transform_bias",
     "ViTModel": f"{IMAGE} hidden_dim head.activation head.width",
     "DeiTModel": f"{IMAGE} hidden_dim head.activation head.width",
-    "BeitModel": f"{IMAGE} hidden_dim positions layer_scale embedder.mask_token positions.shared".replace(
-        "norm_eps ", ""
-    ),
+    "BeitModel": f"{SMALL} hidden_dim positions layer_scale embedder.mask_token positions.shared",
     "Dinov2Model": f"{IMAGE} layer_scale embedder.mask_token",
     "Dinov2WithRegistersModel": f"{IMAGE} layer_scale embedder.num_registers",
     "ViTMAEModel": f"{IMAGE} hidden_dim",
@@ -383,7 +382,8 @@ def test_every_key_is_refused_or_comes_back(name: str, architecture: str) -> Non
 def test_each_family_tells_its_models_from_those_of_others(name: str) -> None:
     alike = [{"roberta", "xlm-roberta"}, {"bert", "electra"}, {"wav2vec2", "hubert"}]
     for other in CONFIGS:
-        # Without a window a Mistral is a Llama. Of the same width, a generator's head of tokens is BERT's; a head of codes is wav2vec 2.0's alone.
+        # A Mistral without a window is a Llama; of the same width, a generator's head of tokens is BERT's; and a head
+        # of codes is wav2vec 2.0's alone.
         description = whole(other, "Wav2Vec2Model" if {name, other} == {"wav2vec2", "hubert"} else "")
         same = name == other or {name, other} in alike or (name, other) == ("mistral", "llama")
         fits = isinstance(description.model, family(name).describes) and not family(name).misfits(description)
