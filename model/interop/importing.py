@@ -17,7 +17,7 @@ from model.initialisation import initial_value_of
 from model.interop.described import DescribedModel
 from model.interop.families import imported
 from model.interop.family import Description, Imported
-from model.interop.hugging_face import describe, read_config, read_weights
+from model.interop.hugging_face import TOKENIZER_FILES, describe, read_config, read_weights
 from model.interop.model_folder import ModelFolder
 
 EMBEDDING = "transformer.embedder.tokens.weight"
@@ -33,6 +33,8 @@ class Coverage:
     "Our names that have their weights."
     reshaped: list[str]
     "Those of them that were transposed there, stacked, or of another shape."
+    tokenizer: list[str]
+    "Files of the tokenizer, taken as they are."
     tied: list[str]
     "Their names that hold the token embedding once more."
     ignored: list[str]
@@ -72,6 +74,7 @@ class Import:
             architecture=architecture,
             loaded=sorted(found.weights),
             reshaped=sorted(found.reshaped),
+            tokenizer=[name for name in TOKENIZER_FILES if (source / name).is_file()],
             tied=tied,
             ignored=found.ignored,
             missing=found.missing,
