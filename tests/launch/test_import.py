@@ -268,7 +268,9 @@ def test_an_import_says_whether_there_is_a_tokenizer_and_generate_asks_for_it(
     assert "not a tokenizer.json" in error
     word_tokenizer(tmp_path / "ours", begin=False)
     assert polytrain("generate", tmp_path / "ours", "w5", "--tokens", 1)[0] == 0
-    assert polytrain("generate", tmp_path / "ours", "", "--tokens", 1)[0] == 0  # from bos_token_id
+    code, _, error = polytrain("generate", tmp_path / "ours", "")  # from bos_token_id, which is that of gpt2 itself
+    assert code == 2
+    assert "token 50256 is not in the model's vocabulary of 23 entries" in error
     code, _, error = polytrain("generate", tmp_path / "ours", "w5", "--step", 3)
     assert code == 2
     assert "an imported model, which has no checkpoints" in error
