@@ -1,7 +1,8 @@
 """`WhisperModel`, `WhisperForConditionalGeneration`: spectrograms -> text (Radford et al. 2022).
 
 Two convolutions and sinusoidal positions before the encoder, learned ones before the decoder; pre-norm; keys without
-bias. transformers wants spectrograms of exactly twice `max_source_positions` frames; here they may be shorter.
+bias. transformers wants spectrograms [bands, frames] of exactly twice `max_source_positions` frames; here they are
+[frames, bands], as in data, and may be shorter.
 """
 
 from __future__ import annotations

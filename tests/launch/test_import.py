@@ -380,6 +380,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text-for-number": (lambda folder: spoil_config(folder, n_embd="wide"), "config.json"),
     "null-for-number": (lambda folder: spoil_config(folder, n_embd=None), "config.json"),
     "no-model": (lambda folder: spoil_config(folder, n_head=3), "not a multiple of mixer.num_heads 3"),
+    "quantised": (lambda folder: spoil_config(folder, quantization_config={"bits": 4}), "weights are quantised"),
     "not-computed": (lambda folder: spoil_config(folder, activation_function="x"), "activation_function x"),
     "shape": (lambda folder: spoil_config(folder, vocab_size=24), "is 23 x 16, and config.json describes 24 x 16"),
     "transposed": (
@@ -396,6 +397,22 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "not-in-shard": (lambda folder: index_of(folder, x="a.safetensors"), "has no x"),
     "outside": (lambda folder: index_of(folder, x="../gpt2/a.safetensors"), "expected a file beside it"),
 }
+
+
+def test_the_remedy_for_pickles_gives_the_same_model(originals: Path, tmp_path: Path, polytrain: Polytrain) -> None:
+    shutil.copytree(originals / "llama", tmp_path / "hf")
+    weights = load_file(tmp_path / "hf" / "model.safetensors")
+    torch.save(weights, tmp_path / "hf" / "pytorch_model.bin")
+    (tmp_path / "hf" / "model.safetensors").unlink()
+    code, _, error = polytrain("import", tmp_path / "hf", tmp_path / "ours")
+    assert code == 2
+    assert "(pytorch_model.bin)" in error
+    exec(error.split('python -c "')[1].split('"')[0])
+    assert polytrain("import", tmp_path / "hf-safetensors", tmp_path / "ours")[0] == 0
+    polytrain("import", originals / "llama", tmp_path / "usual")
+    found, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("ours", "usual"))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
 @pytest.mark.parametrize(("spoil", "expected"), BAD_FOLDERS.values(), ids=BAD_FOLDERS)

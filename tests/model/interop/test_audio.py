@@ -97,7 +97,7 @@ def test_whisper_computes_the_same(whisper: Pair, shape: tuple[int, int], length
     tokens = tokens_of(shape, WHISPER["vocab_size"])
     keep, mask, segments = ragged(lengths, shape[1])
     theirs = whisper.theirs(spectrogram, decoder_input_ids=tokens, decoder_attention_mask=mask)
-    hidden = whisper.ours.transformer((spectrogram,), (tokens, segments))
+    hidden = whisper.ours.transformer((spectrogram.transpose(1, 2),), (tokens, segments))
     if hasattr(whisper.ours, "head"):
         whisper.require_same(whisper.ours.logits(hidden), theirs.logits, keep)
     else:
