@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 from configs.errors import ConfigError
 from model.embedders.options import TextOptions
@@ -28,7 +28,7 @@ def described(
     *,
     windows: Sequence[int | None] = (None,),
     head_dim: int | None = None,
-    qk_norm: Literal["none", "rms"] = "none",
+    **mixer: Any,
 ) -> Description:
     """The model that a config.json describes.
 
@@ -37,7 +37,7 @@ def described(
         architecture: name of the class.
         windows: tokens that a query sees, itself counted, in every layer; a single one is that of all layers.
         head_dim: width of a head, where config.json does not say it; None: hidden_size / num_attention_heads.
-        qk_norm: norm of queries and keys.
+        mixer: keys of attention that are the family's own.
 
     Raises:
         ConfigError: for what we do not compute.
@@ -53,14 +53,16 @@ def described(
         dim=config["hidden_size"],
         num_layers=config["num_hidden_layers"],
         hidden_dim=config["intermediate_size"],
-        mixer=AttentionOptions(
-            num_heads=heads,
-            num_kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or head_dim,
-            window=ours[0] if is_uniform else None,
-            bias=None if attention_bias == bias else attention_bias,
-            qk_norm=qk_norm,
-            dropout=float(config.get("attention_dropout") or 0.0),
+        mixer=AttentionOptions.model_validate(
+            {
+                "num_heads": heads,
+                "num_kv_heads": config.get("num_key_value_heads") or heads,
+                "head_dim": config.get("head_dim") or head_dim,
+                "window": ours[0] if is_uniform else None,
+                "bias": None if attention_bias == bias else attention_bias,
+                "dropout": float(config.get("attention_dropout") or 0.0),
+                **mixer,
+            }
         ),
         plan=[] if is_uniform else [_group(window, len(list(same))) for window, same in groupby(ours)],
         positions=_rotary(config),
