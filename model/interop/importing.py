@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ class Coverage:
 
     model_type: str
     architecture: str
+    parameters: int
+    "Numbers in the model."
     loaded: list[str]
     "Our names that have their weights."
     reshaped: list[str]
@@ -72,6 +75,7 @@ class Import:
         coverage = Coverage(
             model_type=family.name,
             architecture=architecture,
+            parameters=sum(math.prod(shape) for shape in shapes.values()),
             loaded=sorted(found.weights),
             reshaped=sorted(found.reshaped),
             tokenizer=[name for name in TOKENIZER_FILES if (source / name).is_file()],

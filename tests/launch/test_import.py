@@ -152,6 +152,7 @@ def test_the_report_counts_every_weight(gpt2: Path, tmp_path: Path, polytrain: P
     assert len(facts["loaded"]) == 2 * 2 * (2 + 4 + 2) + 2 + 2
     # Queries, keys and values are stacked there, and all matrices are transposed.
     assert len(facts["reshaped"]) == 2 * (6 + 3)
+    assert facts["parameters"] == 39 * 16 + 2 * (12 * 16**2 + 13 * 16) + 2 * 16  # tables, blocks, last norm
     assert facts["tied"] == ["lm_head.weight"]
     assert facts["ignored"] == ["transformer.h.0.attn.bias"]
     assert facts["missing"] == facts["unexpected"] == []
