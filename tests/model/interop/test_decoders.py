@@ -100,6 +100,38 @@ def test_outputs_and_gradients_are_the_same(pair: Pair, shape: tuple[int, int], 
     pair.require_same(outputs)
 
 
+def llama_outputs(pair: Pair) -> tuple[Tensor, Tensor]:
+    tokens = tokens_of((2, 12), VOCAB)
+    return pair.ours.logits(pair.ours.transformer(tokens)), pair.theirs(tokens).logits
+
+
+def llama() -> Pair:
+    import transformers
+
+    return pair_of(transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA, attn_implementation="sdpa")))
+
+
+def test_the_comparison_sees_a_small_difference() -> None:
+    pair = llama()
+    pair.require_same(llama_outputs)
+    with torch.no_grad():
+        pair.ours.transformer.blocks[0].mixer.query.weight[0, 0] += 1e-3  # type: ignore[union-attr, index]
+    with pytest.raises(AssertionError, match="Figures"):
+        pair.require_same(llama_outputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_comparison_sees_a_difference_in_one_precision_alone(dtype: torch.dtype) -> None:
+    pair = llama()
+
+    def off(_module: object, _inputs: object, x_BTD: Tensor) -> Tensor:
+        return x_BTD * (1 + 3e-5) if x_BTD.dtype == dtype else x_BTD
+
+    pair.ours.transformer.norm.register_forward_hook(off)  # type: ignore[union-attr]
+    with pytest.raises(AssertionError, match="Figures"):
+        pair.require_same(llama_outputs)
+
+
 def test_a_row_without_padding_needs_no_segments(pair: Pair) -> None:
     tokens = tokens_of((2, 7), VOCAB)
     torch.testing.assert_close(
