@@ -107,9 +107,9 @@ class Pair:
             num_noisy=len(exact.theirs) - len(own),
             num_gradients=len(exact.theirs),
         )
-        FIGURES.append(figures)
         missed = {name: distance for name, distance in own.items() if distance >= TOLERANCE}
         assert figures.worst < TOLERANCE, (figures, missed)
+        FIGURES.append(figures)
 
     def _compared(self, outputs: Outputs) -> Compared:
         ours, theirs = outputs(self)
