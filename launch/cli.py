@@ -126,7 +126,7 @@ def _index(arguments: argparse.Namespace) -> None:
 
 
 def _generate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, or one that `polytrain import` made")
     parser.add_argument("prompts", nargs="+", metavar="PROMPT", help="text to continue; empty starts a new document")
     parser.add_argument("--tokens", type=int, default=128, help="tokens to write at most (128)")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (0.8)")
@@ -134,7 +134,7 @@ def _generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-p", type=float, help="draw from the likeliest tokens up to this total probability")
     parser.add_argument("--min-p", type=float, help="draw from tokens with this share of the likeliest's probability")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
-    parser.add_argument("--step", type=int, help="the checkpoint to use; default: the newest")
+    parser.add_argument("--step", type=int, help="the checkpoint of a run to use; default: the newest")
     parser.add_argument("--json", action="store_true", help="print a list of objects with prompt and text")
     parser.epilog = (
         'examples:\n  polytrain generate runs/quickstart "def " --tokens 64 --temperature 0.5\n'
@@ -153,9 +153,9 @@ def _generate(arguments: argparse.Namespace) -> None:
         if share is not None and not 0 < share <= 1:
             raise ConfigError(f"{flag} {share}: expected more than 0 and at most 1.")
     from model.generate import Sampling
-    from train.inference import TrainedModel
+    from train.inference import writer_of
 
-    model = TrainedModel.of_run(arguments.run, arguments.step)
+    model = writer_of(arguments.run, arguments.step)
     sampling = Sampling(arguments.temperature, arguments.top_k, arguments.top_p, arguments.min_p)
     prompts = arguments.prompts
     texts = model.continue_texts(prompts, arguments.tokens, sampling, arguments.seed)
@@ -231,7 +231,7 @@ _COMMANDS: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Calla
     ("data", "Look at shards: samples, statistics, damage.", _data_arguments, _data),
     ("index", "Index webdataset shards that others wrote.", _index_arguments, _index),
     ("report", "Show runs as one HTML page: curves, samples, recipe.", _report_arguments, _report),
-    ("generate", "Continue a prompt with a trained model.", _generate_arguments, _generate),
+    ("generate", "Continue a prompt with a trained or imported model.", _generate_arguments, _generate),
     ("import", "Read a Hugging Face folder as a model of ours.", _import_arguments, _import),
     ("export", "Write a trained or imported model as a Hugging Face folder.", _export_arguments, _export),
     ("schema", "Print the JSON schema of recipes, for editors.", _schema_arguments, _schema),

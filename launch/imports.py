@@ -63,7 +63,10 @@ def _report(coverage: Coverage, *, verbose: bool, as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=2), flush=True)
         return
-    print_table({name: len(value) if isinstance(value, list) else value for name, value in facts.items()})
+    table = {name: len(value) if isinstance(value, list) else value for name, value in facts.items()}
+    if "tokenizer.json" not in coverage.tokenizer:
+        table["tokenizer"] = f"{len(coverage.tokenizer)} (no tokenizer.json, which `polytrain generate` needs)"
+    print_table(table)
     for name, value in facts.items():
         if verbose and isinstance(value, list) and value:
             print("\n".join([f"{name}:", *(f"  {item}" for item in value)]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -35,7 +35,7 @@ def generate(
     max_length: int,
     sampling: Sampling,
     generators: Sequence[torch.Generator],
-    stop_token: int | None = None,
+    stop_tokens: Collection[int] = (),
     memory: Tokens | None = None,
 ) -> list[Tensor]:
     """Continue every prompt by up to `num_tokens` tokens; returns the new tokens only, int64 [num] per prompt.
@@ -51,7 +51,7 @@ def generate(
         max_length: longest sequence the model takes (tokens).
         sampling: how to draw.
         generators: the source of randomness of each row (CPU).
-        stop_token: a row ends after drawing this one.
+        stop_tokens: a row ends after drawing one of these.
         memory: the output of an encoder, row by row, for cross-attention.
 
     Raises:
@@ -75,7 +75,7 @@ def generate(
         for row in sorted(open_rows):
             token = int(draw(logits_BV[row], sampling, generators[row]))
             texts[row].append(token)
-            if token == stop_token:
+            if token in stop_tokens:
                 open_rows.remove(row)
         if not open_rows:
             break

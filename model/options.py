@@ -288,9 +288,6 @@ def _table_of(model: TransformerOptions) -> tuple[int, int] | None:
     return (embedder.vocab_size, model.width_of_embedder) if isinstance(embedder, TextOptions) else None
 
 
-AnyModel = Annotated[TransformerOptions | EncoderDecoderOptions, Kind(default="transformer")]
-
-
 class TwoTowerOptions(Part):
     """Images and texts in one space (Radford et al. 2021, CLIP)."""
 
@@ -307,6 +304,19 @@ class TwoTowerOptions(Part):
     "Id whose first place is the end of a text; null: the place of its largest id."
 
     builds: ClassVar[str] = "model.two_tower:TwoTower"
+
+    @property
+    def embedders(self) -> dict[str, AnyEmbedder]:
+        """By key, the texts' first: what has a length."""
+        return {"text.embedder": self.text.embedder, "image.embedder": self.image.embedder}
+
+    @property
+    def embedder(self) -> AnyEmbedder:
+        """The texts'."""
+        return self.text.embedder
+
+
+AnyModel = Annotated[TransformerOptions | EncoderDecoderOptions | TwoTowerOptions, Kind(default="transformer")]
 
 
 class LMHeadOptions(Part):
@@ -377,7 +387,7 @@ class PixelDecoderOptions(Part):
             "plan": [],
             "embedding_dim": None,
         }
-        return TransformerOptions.model_validate(model.tree() | changes)
+        return type(model).model_validate(model.tree() | changes)
 
 
 class ContrastiveHeadOptions(Part):

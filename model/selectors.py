@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Annotated
@@ -32,6 +33,12 @@ _WILDCARDS = re.compile(r"(\*|\[[^\]]+\])")
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
+
+
+def summarised(names: Iterable[str]) -> str:
+    """Names in few words: "blocks.*.norm.weight (12), norm.weight"; numbers stand for one another."""
+    counts = Counter(re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names)
+    return ", ".join(name if count == 1 else f"{name} ({count})" for name, count in counts.items())
 
 
 def _checked(patterns: list[str]) -> list[str]:

@@ -28,6 +28,7 @@ Does not belong here: reading data files, layers, command-line presentation beyo
     train.epochs       how many epochs a run draws, and whether it may
     train.bad_samples  a record of the samples that could not be read
     train.check        what a recipe would train, without building it
+    train.surgery_facts what edits of a recipe would do
     train.weights      named tensors of a run or of files
     train.inference    a trained model in one process
     train.fit_predict  real tables, classified by a model fitted to a prior
@@ -57,6 +58,7 @@ __all__ = [
     "run_folder",
     "schedule",
     "state",
+    "surgery_facts",
     "weights",
     "world",
 ]

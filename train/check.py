@@ -12,6 +12,7 @@ from data.sources import AnySource, build_source, plain_sources
 from data.text.options import TokenWindowsOptions
 from train.epochs import epochs_of_run, require_epochs
 from train.recipe import Recipe
+from train.surgery_facts import surgery_facts
 
 
 def summary(recipe: Recipe) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def summary(recipe: Recipe) -> dict[str, Any]:
         ConfigError: when the run would draw more epochs than data.order.epochs.
     """
     facts: dict[str, Any] = {"parameters": num_parameters(recipe), "rows per step": recipe.batch.global_}
+    facts |= surgery_facts(recipe)
     facts["rows in all"] = recipe.batch.global_ * recipe.train.steps
     for split in ("train", "validation"):
         source = getattr(recipe.data, split)

@@ -67,14 +67,9 @@ def load_tokenizer(path: str | Path, *, end_of_text: str = END_OF_TEXT) -> Token
     Raises:
         DataError: when the file is missing or not a tokenizer, or has no such token.
     """
-    from tokenizers import Tokenizer
-
     if not Path(path).is_file():
         raise DataError(f"{path}: no such tokenizer. Correct the key data.tokenizer, or pack the corpus first.")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise DataError(f"{path}: not a tokenizer.json: {error}") from None
+    tokenizer = read_tokenizer(path)
     if tokenizer.token_to_id(end_of_text) is None:
         special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
         raise DataError(
@@ -82,6 +77,20 @@ def load_tokenizer(path: str | Path, *, end_of_text: str = END_OF_TEXT) -> Token
             + (f"; its special tokens are {' '.join(special)}." if special else ".")
         )
     return tokenizer
+
+
+def read_tokenizer(path: str | Path) -> Tokenizer:
+    """The tokenizer in a tokenizer.json that exists, whatever its special tokens are.
+
+    Raises:
+        DataError: when the file holds something else.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise DataError(f"{path}: not a tokenizer.json: {error}") from None
 
 
 def bytes_of_tokens(tokenizer: Tokenizer) -> list[int]:

@@ -12,23 +12,23 @@ from model.tokens import Tokens
 
 
 class SpectrogramEmbedder(nn.Module):
-    """Spectrogram [B, F, frames] -> tokens [B, T, D], one for every two frames."""
+    """Spectrogram [B, S, F], S frames of F bands as in data -> tokens [B, T, D], one for every two frames."""
 
     def __init__(self, options: SpectrogramOptions, dim: int) -> None:
         super().__init__()
         self.widen = Convolution(options.num_bands, dim, 3, padding=1)
         self.halve = Convolution(dim, dim, 3, stride=2, padding=1)
 
-    def forward(self, spectrogram_BFT: Tensor, lengths_B: Tensor | None = None) -> Tokens:
+    def forward(self, spectrogram_BSF: Tensor, lengths_B: Tensor | None = None) -> Tokens:
         """The tokens.
 
         Args:
-            spectrogram_BFT: bands of every frame.
+            spectrogram_BSF: bands of every frame (transformers has bands before frames).
             lengths_B: int64, frames before the padding; default: there is none (Whisper's own rows end in silence
                 that counts).
         """
-        spectrogram_BFT = spectrogram_BFT.to(self.widen.weight.dtype)
-        x_BTD = gelu(self.halve(gelu(self.widen(spectrogram_BFT)))).transpose(1, 2)
+        spectrogram_BFS = spectrogram_BSF.to(self.widen.weight.dtype).transpose(1, 2)
+        x_BTD = gelu(self.halve(gelu(self.widen(spectrogram_BFS)))).transpose(1, 2)
         index_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
         segments_BT = None if lengths_B is None else (index_T < (lengths_B[:, None] + 1) // 2).long() - 1
         return Tokens(x_BTD, index_T[None], segments_BT)

@@ -6,7 +6,7 @@ from typing import Any
 
 from model.interop import encoder_decoders
 from model.interop.encoder_decoders import Described
-from model.interop.family import Config, Family
+from model.interop.family import ANY, TEXT, Config, Family
 from model.options import EncoderDecoderOptions
 from model.positions.options import LearnedPositions
 
@@ -25,7 +25,14 @@ def config(description: Described) -> dict[str, Any]:
 
 def misfits(description: Described) -> list[str]:
     """The keys that keep a model from being a BART."""
-    return encoder_decoders.misfits(description, describe, config, encoder_decoders.THEIR_ACTIVATIONS)
+    return encoder_decoders.misfits(
+        description,
+        # One length for both tables of positions.
+        embedder={**TEXT, "scaled": ANY, "max_length": encoder_decoders.longest_of(description.model)},
+        norm_place="post",
+        embedding_norm=True,
+        positions=LearnedPositions(offset=2),
+    )
 
 
 FAMILY: Family[EncoderDecoderOptions] = Family(

@@ -9,7 +9,7 @@ from typing import Any
 
 from configs.errors import ConfigError
 from model.interop import vision
-from model.interop.family import Config, Description, Family, Rename
+from model.interop.family import ANY, HEADS, Config, Description, Family, Rename, head_differences
 from model.mixers.options import AttentionOptions
 from model.options import PoolerOptions
 from model.positions.options import AnyPositions, GridBiasPositions, LearnedPositions, NoPositions
@@ -48,18 +48,17 @@ def describe(config: Config, _architecture: str) -> Description:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a BEiT."""
-    model, head = description.model, description.head
-    allowed = {
-        "positions": model.positions if model.positions in _POSITIONS.values() else NoPositions(),
-        "layer_scale": model.layer_scale,
-        "embedder.mask_token": getattr(model.embedder, "mask_token", False),
-        "has_final_norm": head is None,
-        "mixer.key_bias": False,
-    }
-    found = vision.encoder_misfits(description, allowed)
-    if head not in (None, PoolerOptions(pool="mean", norm=True, norm_eps=model.norm_eps, activation=None)):
-        found.append(f"head={head.kind if head else None}")
-    return found
+    norm_eps = description.model.norm_eps
+    found = vision.encoder_misfits(
+        description,
+        embedder=vision.PATCHES | {"mask_token": ANY},
+        mixer={**HEADS, "key_bias": False},
+        positions=(NoPositions(), *_POSITIONS.values()),
+        layer_scale=ANY,
+        final_norm=description.head is None,
+    )
+    mean = {"kind": "pooler", "pool": "mean", "norm": True, "norm_eps": norm_eps, "activation": None}
+    return found + head_differences(description, mean)
 
 
 def config(description: Description) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from model.embedders.options import PatchesOptions, TextOptions
 from model.interop import vision
-from model.interop.family import Config, Description, Family, Rename
+from model.interop.family import ANY, HEADS, TEXT, Config, Description, Family, Rename, differences, head_differences
 from model.mixers.options import AttentionOptions
 from model.options import TransformerOptions, TwoTowerOptions
 from model.positions.options import LearnedPositions
@@ -54,13 +54,12 @@ def describe(config: Config, _architecture: str) -> Description[TwoTowerOptions]
 
 def misfits(description: Description[TwoTowerOptions]) -> list[str]:
     """The keys that keep a model from being a CLIP."""
-    towers = description.model
-    image: dict[str, Any] = {"embedder.bias": False, "embedding_norm": True}
-    text: dict[str, Any] = {"visibility": "causal", "embedder.scaled": False, "embedder.num_types": 0}
-    found = [
-        f"model.image: {misfit}" for misfit in vision.tower_misfits(towers.image, "patches", vision.IN_FRONT | image)
-    ]
-    return found + [f"model.text: {misfit}" for misfit in vision.tower_misfits(towers.text, "text", text)]
+    image = vision.wanted_of(embedder=vision.PATCHES | {"bias": False}, mixer=HEADS, embedding_norm=True)
+    text = vision.wanted_of(embedder=TEXT, mixer=HEADS, visibility="causal")
+    found = differences(description.model, image=image, text=text, width=ANY, logit_scale=ANY, end_token=ANY)
+    if description.model.end_token == _LARGEST_ID:
+        found.append(f"model.end_token={_LARGEST_ID}, which stands for the largest id")
+    return found + head_differences(description)
 
 
 def config(description: Description[TwoTowerOptions]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ def describe(config: Config, _architecture: str) -> Description:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a DeiT."""
-    return vision.encoder_misfits(description, {"embedder.num_extra": 1}) + vision.pooler_misfits(description)
+    embedder = vision.PATCHES | {"num_extra": 1}
+    return vision.encoder_misfits(description, embedder=embedder) + vision.pooler_misfits(description)
 
 
 def config(description: Description) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from configs.errors import ConfigError
 from model.interop import vision
-from model.interop.family import Config, Description, Family, Rename
+from model.interop.family import ANY, Config, Description, Family, Rename, head_differences
 from model.options import TransformerOptions
 from model.positions.options import LearnedPositions
 
@@ -54,15 +54,18 @@ def encoder(config: Config, positions: LearnedPositions, **embedder: Any) -> Tra
     )
 
 
-def encoder_misfits(description: Description, wanted: dict[str, Any]) -> list[str]:
-    """The keys that keep a model from being a DINOv2."""
+def encoder_misfits(description: Description, **wanted: Any) -> list[str]:
+    """The keys that keep a model from being a DINOv2, but for `wanted`."""
     model = description.model
-    found = vision.encoder_misfits(description, {"layer_scale": model.layer_scale, "dropout": 0.0} | wanted, gated=True)
-    if model.layer_scale is None:
-        found.append("model.layer_scale=None")
-    if _hidden_dim(model.dim, _ratio(model), gated=model.feed_forward == "swiglu") != model.hidden_width:
-        found.append(f"model.hidden_dim={model.hidden_width}")
-    return found
+    found = vision.encoder_misfits(
+        description,
+        feed_forward=(*vision.THEIR_ACTIVATIONS, "swiglu"),
+        hidden_dim=_hidden_dim(model.dim, _ratio(model), gated=model.feed_forward == "swiglu"),
+        # It has one, whatever its value.
+        layer_scale=model.layer_scale or 1.0,
+        **wanted,
+    )
+    return found + head_differences(description)
 
 
 def encoder_config(description: Description, model_type: str, architecture: str) -> dict[str, Any]:
@@ -97,8 +100,7 @@ def describe(config: Config, _architecture: str) -> Description:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a DINOv2."""
-    mask_token = getattr(description.model.embedder, "mask_token", False)
-    return encoder_misfits(description, {"embedder.mask_token": mask_token})
+    return encoder_misfits(description, embedder=vision.PATCHES | {"mask_token": ANY})
 
 
 def config(description: Description) -> dict[str, Any]:

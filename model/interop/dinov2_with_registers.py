@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from model.embedders.options import PatchesOptions
-from model.interop import dinov2
-from model.interop.family import Config, Description, Family, Rename
+from model.interop import dinov2, vision
+from model.interop.family import ANY, Config, Description, Family, Rename
 from model.positions.options import LearnedPositions
 
 _DEFAULTS = dinov2.DEFAULTS | {"patch_size": 16, "num_register_tokens": 4}
@@ -21,9 +21,8 @@ def describe(config: Config, _architecture: str) -> Description:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a DINOv2 with registers."""
-    embedder = description.model.embedder
-    wanted = {"embedder.mask_token": True, "embedder.num_registers": getattr(embedder, "num_registers", 0)}
-    return dinov2.encoder_misfits(description, wanted | {"positions": LearnedPositions(antialias=True)})
+    embedder = vision.PATCHES | {"mask_token": True, "num_registers": ANY}
+    return dinov2.encoder_misfits(description, embedder=embedder, positions=LearnedPositions(antialias=True))
 
 
 def config(description: Description) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def config(description: Description) -> dict[str, Any]:
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being an ELECTRA."""
     model = description.model
-    discriminator = {"kind": "replaced_token", "transform": getattr(model, "feed_forward", None)}
+    discriminator = {"kind": "replaced_token", "transform": model.feed_forward}
     found = encoder_misfits(description, masked_tokens_wanted(description), discriminator, embedding_dim=ANY)
     if not found and model.embedding_dim == model.dim:
         # Ours projects it, theirs does not.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from configs.errors import ConfigError
-from configs.options import Part
 from model.embedders.options import TextOptions
-from model.interop.family import Config, Description, Rename
+from model.interop.family import ANY, HEADS, TEXT, Config, Description, Rename, differences, head_differences
 from model.mixers.options import AttentionOptions
-from model.options import BlockOptions, EncoderDecoderOptions, FeedForwardKind, LMHeadOptions, TransformerOptions
+from model.options import EncoderDecoderOptions, FeedForwardKind, LMHeadOptions, TransformerOptions
 
 Described = Description[EncoderDecoderOptions]
 
@@ -24,9 +22,6 @@ ACTIVATIONS: dict[str, FeedForwardKind] = {
 }
 "Plain feed-forward layers, by their names."
 THEIR_ACTIVATIONS = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-
-_WITHOUT_EFFECT = {"kind", "backend", "init", "documents", "plan", "num_layers", *BlockOptions.model_fields}
-"Keys of a transformer that do not decide what it computes, or that its blocks repeat."
 
 _PARTS = {
     "self_attn.q_proj": "mixer.query",
@@ -135,7 +130,7 @@ def common_config(description: Described, family: str, prefix: str) -> dict[str,
     return found
 
 
-def architecture_of(description: Described, prefix: str) -> str:
+def architecture_of(description: Description[Any], prefix: str) -> str:
     """The class with the head there is."""
     return f"{prefix}Model" if description.head is None else f"{prefix}ForConditionalGeneration"
 
@@ -150,91 +145,17 @@ def longest_of(model: EncoderDecoderOptions) -> int:
     return max(side.embedder.longest or 0 for side in sides_of(model).values())
 
 
-def misfits(
-    description: Described,
-    describe: Callable[[Config, str], Described],
-    config: Callable[[Described], dict[str, Any]],
-    activations: Collection[str],
-    *,
-    free_heads: bool = False,
-) -> list[str]:
-    """The keys that keep a model from a family: those that do not come back from its config.json.
-
-    Args:
-        description: the model, and its head.
-        describe: the family's function from config.json.
-        config: the family's function to config.json.
-        activations: feed-forward layers that it has.
-        free_heads: whether heads may be of any width.
-    """
-    found = [
-        f"model.{name}.{misfit}"
-        for name, side in sides_of(description.model).items()
-        for misfit in _unspeakable(side, activations, free_heads=free_heads)
-    ]
-    if found:
-        return found
-    written = config(description)
-    again = describe(written, written["architectures"][0])
-    for name, side in sides_of(description.model).items():
-        for ours, theirs in zip(_computed(side), _computed(sides_of(again.model)[name]), strict=True):
-            found += [f"model.{name}.{difference}" for difference in _differences(ours, theirs)]
-    if not description.model.shared_embedding:
-        found.append("model.shared_embedding=False")
-    if description.head is not None and again.head is not None:
-        found += [f"head.{difference}" for difference in _differences(description.head.tree(), again.head.tree())]
-    return list(dict.fromkeys(found))
-
-
-def _unspeakable(side: TransformerOptions, activations: Collection[str], *, free_heads: bool) -> Iterator[str]:
-    """Keys of one side that no config.json of the family could say."""
-    if not isinstance(side.embedder, TextOptions):
-        yield f"embedder={side.embedder.kind}"
-    if side.feed_forward not in activations:
-        yield f"feed_forward={side.feed_forward}"
-    if not _is_attention(side.mixer):
-        yield f"mixer={side.mixer.kind}"
-    elif not free_heads and side.mixer.head_width(side.dim) * side.mixer.num_heads != side.dim:
-        yield f"mixer.head_dim={side.mixer.head_dim}"
-
-
-def _is_attention(mixer: Part) -> bool:
-    return isinstance(mixer, AttentionOptions)
-
-
-def _computed(side: TransformerOptions) -> list[dict[str, Any]]:
-    """What decides the outputs of one side, defaults filled in: the whole, then block after block."""
-    whole = {key: value for key, value in side.tree().items() if key not in _WITHOUT_EFFECT}
-    whole |= {"embedding_dim": side.width_of_embedder, "final_norm": side.has_final_norm, "plan": list(side.order)}
-    if side.positions.kind != "learned":
-        # Only tables have a length; the others are meant for one.
-        whole["embedder"].pop("max_length")
-    return [whole, *(_computed_by(block) for block in side.blocks)]
-
-
-def _computed_by(block: BlockOptions) -> dict[str, Any]:
-    tree = block.tree() | {"hidden_dim": block.hidden_width, "norm_bias": block.norm_has_bias}
-    mixer = block.mixer
-    if _is_attention(mixer):
-        bias = block.bias if mixer.bias is None else mixer.bias
-        tree["mixer"] |= {
-            "num_kv_heads": mixer.kv_heads,
-            "head_dim": mixer.head_width(block.dim),
-            "scale": mixer.scale or mixer.head_width(block.dim) ** -0.5,
-            "bias": bias,
-            "key_bias": bias if mixer.key_bias is None else mixer.key_bias,
-            "output_bias": bias if mixer.output_bias is None else mixer.output_bias,
-        }
-        tree["mixer"].pop("dropout")
-    tree.pop("dropout")
-    return tree
-
-
-def _differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Keys of ours with another value there: "norm_place=post"."""
-    for key, value in ours.items():
-        other = theirs.get(key)
-        if isinstance(value, dict) and isinstance(other, dict):
-            yield from _differences(value, other, f"{prefix}{key}.")
-        elif value != other:
-            yield f"{prefix}{key}={value}"
+def misfits(description: Described, **wanted: Any) -> list[str]:
+    """The keys that keep a model from a family of BART's kin that wants this of both its transformers."""
+    encoder = description.model.encoder
+    both = {"kind": "transformer", "mixer": HEADS, "hidden_dim": ANY, "norm": "layer", "bias": True}
+    both |= {"embedder": {**TEXT, "scaled": ANY}, **wanted}
+    # What config.json says once is the encoder's.
+    embedder = both["embedder"] | {"scaled": getattr(encoder.embedder, "scaled", None)}
+    found = differences(
+        description.model,
+        encoder=both | {"feed_forward": tuple(THEIR_ACTIVATIONS), "visibility": "bidirectional"},
+        decoder=both | {"feed_forward": encoder.feed_forward, "cross": True, "embedder": embedder},
+        shared_embedding=True,
+    )
+    return found + head_differences(description, {"kind": "lm"})

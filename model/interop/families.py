@@ -40,6 +40,11 @@ FAMILIES = {
     "pegasus": "model.interop.pegasus",
 }
 "model_type -> module with `FAMILY`. Where several compute a model, the first exports it."
+REFUSED = {
+    "mt5": "its config.json does not say whether the output matrix is tied: transformers looks for it in the weights",
+    "umt5": "every layer has a table of relative positions of its own; here all layers share one",
+}
+"What is like a family and is none, and why."
 _LEAVES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 "Leaves of norms in files converted from TensorFlow, among them Google's BERT; transformers renames them too."
 _OLD_LEAF = re.compile(r"LayerNorm\.(gamma|beta)$")
@@ -49,8 +54,10 @@ def family(model_type: str) -> Family[Any]:
     """The family of this `model_type`.
 
     Raises:
-        ConfigError: when there is none.
+        ConfigError: when there is none; with the nearest, or why not.
     """
+    if model_type in REFUSED:
+        raise ConfigError(f"model_type '{model_type}': not computed: {REFUSED[model_type]}.")
     if model_type not in FAMILIES:
         raise ConfigError(f"model_type '{model_type}': no such family; {nearest(model_type, FAMILIES)}")
     return importlib.import_module(FAMILIES[model_type]).FAMILY  # type: ignore[no-any-return]

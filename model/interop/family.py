@@ -20,7 +20,7 @@ from typing_extensions import TypeVar
 from configs.errors import ConfigError
 from configs.options import Options, Part
 from model.mixers.options import AttentionOptions
-from model.options import AnyHead, LayerGroup, TransformerOptions
+from model.options import AnyHead, BlockOptions, LayerGroup, LMHeadOptions, PoolerOptions, TransformerOptions
 
 Config = Mapping[str, Any]
 ModelT = TypeVar("ModelT", bound=Part, default=TransformerOptions)
@@ -74,7 +74,7 @@ class Family(Generic[ModelT]):
     "Why the family's class does not compute a model; empty where it does."
     names: tuple[Rename, ...]
     "Names of the model's weights, below the class's prefix."
-    describes: type[Part] = TransformerOptions
+    describes: type[Part] | tuple[type[Part], ...] = TransformerOptions
     "The models that `misfits` can judge."
     head_names: tuple[Rename, ...] = ()
     "Names of the head's weights, from the root."
@@ -92,69 +92,102 @@ POSITIVE = range(1, sys.maxsize)
 "As `wanted`: 1 or more."
 TEXT: Mapping[str, Any] = {"kind": "text"}
 "As `wanted`: token ids."
+HEADS: Mapping[str, Any] = {"kind": "attention"}
+"As `wanted`: plain attention, whose query, key and value heads share the width of the model, in equal parts."
 _OF_TRAINING = frozenset({"backend", "documents", "dropout", "init"})
 "Keys that say how a model is trained and how it is computed fast, not what it makes of a document."
 _OF_LAYERS = (frozenset(LayerGroup.model_fields) - {"positions"}) | {"plan"}
 "Keys of the model that count in its blocks alone. Its positions are also those of the embedder."
 
 
-def differences(model: Part, *, by_layer: Collection[str] = (), **wanted: Any) -> list[str]:
+def differences(model: Part, where: str = "model", *, by_layer: Collection[str] = (), **wanted: Any) -> list[str]:
     """The keys that keep a model from a family's class: "model.norm=rms".
 
-    Every key counts. One that is not in `wanted` must have its default (a size, which has none, may be anything), so a
-    key that the model gets one day keeps it from all families until they say what they do with it.
+    Every key counts. One that is not in `wanted` must amount to its default (a size, which has none, may be anything),
+    so a key that the model gets one day keeps it from all families until they say what they do with it. A key that is
+    null counts as what it follows: `norm_bias` as `bias`.
 
     Args:
         model: the model.
+        where: its key.
         by_layer: keys of blocks that may differ from layer to layer: "mixer.window".
         wanted: what the family computes, by key: a value, a tuple or range of values, `ANY`, or, of a part, a mapping
             of its kind and keys.
     """
     if not isinstance(model, TransformerOptions):
-        return [f"model={model.kind}"]
-    found = _differing(model, wanted, "model", leave_out=_OF_LAYERS)
+        return _differing(model, wanted, where, model)
+    found = _differing(model, wanted, where, model, leave_out=_OF_LAYERS)
     for block in model.blocks:
-        found += _differing(block, wanted, "model")
-    layers = [_leaves(block.tree()) for block in model.blocks]
+        found += _differing(block, wanted, where, block)
+    whole, layers = _leaves(model.tree()), [_leaves(block.tree()) for block in model.blocks]
     for key in sorted(set().union(*layers) - set(by_layer)):
-        if any(layer.get(key) != layers[0].get(key) for layer in layers):
-            found.append(f"model.plan: layers differ in {key}")
+        if any(layer.get(key) != whole.get(key) for layer in layers):
+            found.append(f"{where}.plan: layers differ in {key}")
     if model.order != tuple(range(model.num_layers)):
-        found.append("model.plan: layers are run several times, or not at all")
+        found.append(f"{where}.plan: layers are run several times, or not at all")
     return list(dict.fromkeys(found))
 
 
-def head_differences(head: Part | None, *heads: Mapping[str, Any]) -> list[str]:
-    """As `differences`, of a head: there may be none, or one of `heads`."""
+def head_differences(description: Description[Any], *heads: Mapping[str, Any], needed: bool = False) -> list[str]:
+    """As `differences`, of a head: there may be none (unless one is `needed`), or one of `heads`."""
+    head = description.head
     if head is None:
-        return []
+        return ["head=None"] if needed else []
     wanted = [one for one in heads if one["kind"] == head.kind]
-    return _differing(head, wanted[0], "head") if wanted else [f"head={head.kind}"]
-
-
-def equal_heads(model: Part, **wanted: Any) -> dict[str, Any]:
-    """`wanted` of attention whose query, key and value heads share the width of the model, in equal parts."""
-    if not isinstance(model, TransformerOptions) or not isinstance(model.mixer, AttentionOptions):
-        return {"kind": "attention"}
-    num_heads = model.mixer.num_heads
-    equal = {"num_kv_heads": (None, num_heads), "head_dim": (None, model.dim // num_heads)}
-    return {"kind": "attention", **equal, **wanted}
+    return _differing(head, wanted[0], "head", description.model) if wanted else [f"head={head.kind}"]
 
 
 def _differing(
-    options: Options, wanted: Mapping[str, Any], where: str, *, leave_out: Collection[str] = ()
+    options: Options, wanted: Mapping[str, Any], where: str, within: Options, *, leave_out: Collection[str] = ()
 ) -> list[str]:
     found: list[str] = []
     for name, about in type(options).model_fields.items():
         if name in _OF_TRAINING or name in leave_out:
             continue
-        without = ANY if about.is_required() else about.get_default(call_default_factory=True)
-        value, expected = getattr(options, name), wanted.get(name, without)
+        value = _settled(options, name, within)
+        if name in wanted:
+            expected = wanted[name]
+        elif about.is_required():
+            expected = ANY
+        else:
+            default = about.get_default(call_default_factory=True)
+            expected = _settled(options.model_copy(update={name: default}), name, within)
         if isinstance(expected, Mapping) and value.kind == expected["kind"]:
-            found += _differing(value, expected, f"{where}.{name}")
+            key = f"{where}.{name}"
+            is_model = isinstance(value, TransformerOptions)
+            found += differences(value, key, **expected) if is_model else _differing(value, expected, key, within)
         elif not _is_wanted(value, expected):
             found.append(f"{where}.{name}={value.kind if isinstance(value, Part) else value}")
     return found
+
+
+def _settled(options: Options, name: str, within: Any) -> Any:
+    """The value of a key, or of what it follows where it is null; `within`: the block or model that it is a part of."""
+    value = getattr(options, name)
+    if value is not None:
+        return value
+    if isinstance(options, BlockOptions):
+        follows: dict[str, Any] = {"hidden_dim": options.hidden_width, "norm_bias": options.norm_has_bias}
+        if isinstance(options, TransformerOptions):
+            follows["final_norm"] = options.has_final_norm
+        return follows.get(name)
+    if isinstance(options, AttentionOptions):
+        return {
+            "num_kv_heads": options.num_heads,
+            "head_dim": options.head_width(within.dim),
+            "scale": options.head_width(within.dim) ** -0.5,
+            "bias": within.bias,
+            "key_bias": attention_bias(options, within),
+            "output_bias": attention_bias(options, within),
+        }.get(name)
+    if isinstance(options, LMHeadOptions):
+        return {"width": within.dim, "transform_norm_bias": options.transform_bias}.get(name)
+    return within.dim if isinstance(options, PoolerOptions) and name == "width" else None
+
+
+def attention_bias(mixer: AttentionOptions, within: BlockOptions) -> bool:
+    """Whether projections of attention have biases, in this block."""
+    return within.bias if mixer.bias is None else mixer.bias
 
 
 def _is_wanted(value: object, expected: object) -> bool:

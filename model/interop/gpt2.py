@@ -8,13 +8,13 @@ from configs.errors import ConfigError
 from model.embedders.options import TextOptions
 from model.interop.family import (
     ANY,
+    HEADS,
     TEXT,
     Config,
     Description,
     Family,
     Rename,
     differences,
-    equal_heads,
     head_differences,
 )
 from model.mixers.options import AttentionOptions
@@ -54,21 +54,18 @@ def describe(config: Config, architecture: str) -> Description:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a GPT-2."""
-    model, biases = description.model, (None, True)
     found = differences(
-        model,
+        description.model,
         embedder=TEXT,
-        mixer=equal_heads(model, bias=biases, key_bias=biases, output_bias=biases),
+        mixer=HEADS,
         feed_forward=tuple(_ACTIVATIONS),
         hidden_dim=ANY,
         norm="layer",
         norm_eps=ANY,
-        norm_bias=biases,
-        final_norm=(None, True),
         positions={"kind": "learned"},
         bias=True,
     )
-    return found + head_differences(description.head, {"kind": "lm", "tied": ANY})
+    return found + head_differences(description, {"kind": "lm", "tied": ANY})
 
 
 def config(description: Description) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from model.embedders.options import WaveformOptions
 from model.interop import wav2vec2
-from model.interop.family import Config, Description, Family
+from model.interop.family import ANY, Config, Description, Family, head_differences
 
 
 def describe(config: Config, _architecture: str) -> Description:
@@ -16,7 +16,7 @@ def describe(config: Config, _architecture: str) -> Description:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a HuBERT."""
-    return wav2vec2.model_misfits(description.model) + ([f"head={description.head.kind}"] if description.head else [])
+    return wav2vec2.model_misfits(description.model, feature_norm=ANY) + head_differences(description)
 
 
 def config(description: Description) -> dict[str, Any]:

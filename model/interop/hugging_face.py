@@ -31,9 +31,7 @@ TOKENIZER_FILES = (
 "What transformers reads a tokenizer from."
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_CONVERT = (
-    "from transformers import AutoModel; AutoModel.from_pretrained('{folder}').save_pretrained('{folder}-safetensors')"
-)
+_CONVERT = "import transformers; transformers.{cls}.from_pretrained('{folder}').save_pretrained('{folder}-safetensors')"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -63,6 +61,8 @@ def describe(config: Config, where: Path) -> tuple[Family, str, Description]:
         ConfigError: when it is of no family, of a class without a table, or describes what we do not compute.
     """
     try:
+        if config.get("quantization_config"):
+            raise ConfigError("quantization_config: weights are quantised; import the folder they were quantised from.")
         found = family(config["model_type"])
         named = config.get("architectures") or list(found.architectures)[:1]
         if not isinstance(named, list) or len(named) != 1 or named[0] not in found.architectures:
@@ -132,8 +132,10 @@ def _no_weights(folder: Path) -> str:
     pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(pattern))
     if not pickled:
         return f"{folder}: has no weights: neither {_WEIGHTS} nor {_INDEX}."
+    (cls,) = read_config(folder).get("architectures") or ["AutoModel"]
     return (
         f"{folder}: its weights are pickled ({', '.join(pickled[:3])}). Reading a pickle runs whatever code it holds, "
-        "so it is refused. If you trust where it came from, convert it where transformers is installed:\n"
-        f'  python -c "{_CONVERT.format(folder=folder)}"'
+        "so it is refused. If you trust where it came from, convert it where transformers is installed, and put the "
+        "tokenizer's files beside the result:\n"
+        f'  python -c "{_CONVERT.format(cls=cls, folder=folder)}"'
     )

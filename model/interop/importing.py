@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from model.initialisation import initial_value_of
 from model.interop.described import DescribedModel
 from model.interop.families import imported
 from model.interop.family import Description, Imported
-from model.interop.hugging_face import describe, read_config, read_weights
+from model.interop.hugging_face import TOKENIZER_FILES, describe, read_config, read_weights
 from model.interop.model_folder import ModelFolder
 
 EMBEDDING = "transformer.embedder.tokens.weight"
@@ -29,10 +30,14 @@ class Coverage:
 
     model_type: str
     architecture: str
+    parameters: int
+    "Numbers in the model."
     loaded: list[str]
     "Our names that have their weights."
     reshaped: list[str]
     "Those of them that were transposed there, stacked, or of another shape."
+    tokenizer: list[str]
+    "Files of the tokenizer, taken as they are."
     tied: list[str]
     "Their names that hold the token embedding once more."
     ignored: list[str]
@@ -70,8 +75,10 @@ class Import:
         coverage = Coverage(
             model_type=family.name,
             architecture=architecture,
+            parameters=sum(math.prod(shape) for shape in shapes.values()),
             loaded=sorted(found.weights),
             reshaped=sorted(found.reshaped),
+            tokenizer=[name for name in TOKENIZER_FILES if (source / name).is_file()],
             tied=tied,
             ignored=found.ignored,
             missing=found.missing,

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from model.interop.family import (
-    ANY,
-    TEXT,
-    Config,
-    Description,
-    Family,
-    Rename,
-    differences,
-    head_differences,
-)
-from model.interop.rotary_decoders import attention_bias, common_config, described
+from model.interop.family import ANY, Config, Description, Family, Rename, attention_bias
+from model.interop.rotary_decoders import common_config, described, rotary_misfits
 
 ATTENTION = tuple(
     Rename(f"layers.{{layer}}.self_attn.{theirs}_proj.{{leaf}}", f"blocks.{{layer}}.mixer.{ours}.{{leaf}}")
@@ -42,24 +33,13 @@ def describe(config: Config, architecture: str) -> Description:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a Llama."""
-    model = description.model
-    found = differences(
-        model,
-        embedder=TEXT,
-        mixer={"kind": "attention", "bias": ANY, "num_kv_heads": ANY, "head_dim": ANY},
-        hidden_dim=ANY,
-        norm_eps=ANY,
-        final_norm=(None, True),
-        positions={"kind": "rotary", "base": ANY, "scaling": ANY},
-        bias=ANY,
-    )
-    return found + head_differences(description.head, {"kind": "lm", "tied": ANY})
+    return rotary_misfits(description, mixer={"bias": ANY}, bias=ANY)
 
 
 def config(description: Description) -> dict[str, Any]:
     """The content of config.json."""
     return common_config(description, "llama", "Llama") | {
-        "attention_bias": attention_bias(description),
+        "attention_bias": attention_bias(description.model.mixer, description.model),
         "mlp_bias": description.model.bias,
     }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from model.interop.family import Config, Description, Family
+from model.interop.family import ANY, Config, Description, Family
 from model.interop.llama import HEAD_NAMES, NAMES
-from model.interop.rotary_decoders import attention_bias, common_config, common_misfits, described, windows_of
+from model.interop.rotary_decoders import common_config, described, rotary_misfits, windows_of
 
 
 def describe(config: Config, architecture: str) -> Description:
@@ -16,14 +16,7 @@ def describe(config: Config, architecture: str) -> Description:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a Mistral."""
-    found = common_misfits(description, qk_norm="none")
-    if len(set(windows_of(description))) > 1:
-        found.append("model.plan with several windows")
-    if description.model.bias:
-        found.append("model.bias=True")
-    if attention_bias(description):
-        found.append("model.mixer.bias=True")
-    return found
+    return rotary_misfits(description, mixer={"window": ANY})
 
 
 def config(description: Description) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, cast
+from typing import Any, Self, cast
 
 import yaml
 from pydantic import Field
@@ -21,10 +21,10 @@ from torch import Tensor
 
 from configs.errors import CheckpointError, ConfigError
 from configs.files import new_folder
-from configs.options import Kind, Options, validate
+from configs.options import Options, validate
 from model.interop.family import Description
 from model.interop.hugging_face import TOKENIZER_FILES
-from model.options import AnyHead, EncoderDecoderOptions, TransformerOptions, TwoTowerOptions
+from model.options import AnyHead, AnyModel
 
 DESCRIPTION, WEIGHTS = "model.yaml", "model.safetensors"
 
@@ -32,7 +32,7 @@ DESCRIPTION, WEIGHTS = "model.yaml", "model.safetensors"
 class ModelFile(Options):
     """The content of model.yaml."""
 
-    model: Annotated[TransformerOptions | EncoderDecoderOptions | TwoTowerOptions, Kind(default="transformer")]
+    model: AnyModel
     "The model, as in a recipe."
     head: AnyHead | None = None
     "The head that was trained with it."

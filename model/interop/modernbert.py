@@ -10,13 +10,14 @@ from configs.errors import ConfigError
 from model.embedders.options import TextOptions
 from model.interop.family import (
     ANY,
+    HEADS,
     TEXT,
     Config,
     Description,
     Family,
     Rename,
+    attention_bias,
     differences,
-    equal_heads,
     head_differences,
 )
 from model.interop.text_encoder import THEIR_ACTIVATIONS, activation, is_tied, require_fixed
@@ -142,7 +143,7 @@ def config(description: Description) -> dict[str, Any]:
         "max_position_embeddings": model.embedder.max_length,
         "norm_eps": model.norm_eps,
         "norm_bias": model.norm_has_bias,
-        "attention_bias": model.bias if model.mixer.bias is None else model.mixer.bias,
+        "attention_bias": attention_bias(model.mixer, model),
         "mlp_bias": model.bias,
         "layer_types": [_FULL if window is None else _LOCAL for window in windows],
         "local_attention": 2 * next((window for window in windows if window is not None), _WINDOW // 2),
@@ -181,12 +182,11 @@ def _bases(blocks: Sequence[BlockOptions]) -> dict[str, set[float]]:
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a ModernBERT."""
     model = description.model
-    mixer_biases = (None, getattr(getattr(model, "mixer", None), "bias", None))
     found = differences(
         model,
         by_layer=("mixer.window", "mixer_norm", "positions.base"),
         embedder=TEXT,
-        mixer=equal_heads(model, bias=ANY, key_bias=mixer_biases, output_bias=mixer_biases, window=ANY),
+        mixer={**HEADS, "bias": ANY, "window": ANY},
         feed_forward=tuple(_PLAIN),
         hidden_dim=ANY,
         norm="layer",
@@ -197,7 +197,6 @@ def misfits(description: Description) -> list[str]:
         bias=ANY,
         visibility="bidirectional",
         embedding_norm=True,
-        final_norm=(None, True),
     )
     return found or [*_layer_misfits(model), *_head_misfits(description)]
 
@@ -215,23 +214,16 @@ def _layer_misfits(model: TransformerOptions) -> list[str]:
 
 def _head_misfits(description: Description) -> list[str]:
     model = description.model
-    norm_bias = model.norm_has_bias
     wanted = {
         "kind": "lm",
         "tied": ANY,
         "bias": ANY,
         "transform": tuple(THEIR_ACTIVATIONS),
         "transform_bias": ANY,
+        "transform_norm_bias": model.norm_has_bias,
         "norm_eps": model.norm_eps,
-        "width": (None, model.dim),
     }
-    found = head_differences(description.head, wanted | {"transform_norm_bias": ANY})
-    head = description.head
-    if isinstance(head, LMHeadOptions):
-        has_bias = head.transform_bias if head.transform_norm_bias is None else head.transform_norm_bias
-        if has_bias != norm_bias:
-            found.append(f"head.transform_norm_bias={has_bias}")
-    return found
+    return head_differences(description, wanted)
 
 
 FAMILY = Family(

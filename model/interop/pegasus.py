@@ -30,7 +30,7 @@ def config(description: Described) -> dict[str, Any]:
 
 def misfits(description: Described) -> list[str]:
     """The keys that keep a model from being a Pegasus."""
-    return encoder_decoders.misfits(description, describe, config, encoder_decoders.THEIR_ACTIVATIONS)
+    return encoder_decoders.misfits(description, positions=_POSITIONS)
 
 
 def computed(description: Described) -> dict[str, Tensor]:

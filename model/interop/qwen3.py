@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from configs.errors import ConfigError
-from model.interop.family import Config, Description, Family, Rename
+from model.interop.family import ANY, Config, Description, Family, Rename, attention_bias
 from model.interop.llama import HEAD_NAMES, NAMES
-from model.interop.rotary_decoders import attention_bias, common_config, common_misfits, described, windows_of
+from model.interop.rotary_decoders import common_config, described, rotary_misfits, windows_of
 
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 _NORMS = tuple(
@@ -37,11 +37,10 @@ def _windows(config: Config) -> list[int | None]:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a Qwen3."""
-    found = common_misfits(description, qk_norm="rms")
+    mixer = {"window": ANY, "bias": ANY, "qk_norm": "rms"}
+    found = rotary_misfits(description, mixer=mixer, by_layer=("mixer.window",))
     if len(set(windows_of(description)) - {None}) > 1:
-        found.append("model.plan with several windows")
-    if description.model.bias:
-        found.append("model.bias=True")
+        found.append("model.plan: several windows")
     return found
 
 
@@ -49,7 +48,7 @@ def config(description: Description) -> dict[str, Any]:
     """The content of config.json."""
     windows = windows_of(description)
     return common_config(description, "qwen3", "Qwen3") | {
-        "attention_bias": attention_bias(description),
+        "attention_bias": attention_bias(description.model.mixer, description.model),
         "use_sliding_window": any(windows),
         "sliding_window": max((window for window in windows if window is not None), default=None),
         # What layer_types say goes before this.

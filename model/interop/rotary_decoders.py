@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 from configs.errors import ConfigError
-from configs.options import Part
 from model.embedders.options import TextOptions
-from model.interop.family import Config, Description
+from model.interop.family import ANY, HEADS, TEXT, Config, Description, differences, head_differences
 from model.mixers.options import AttentionOptions
 from model.options import LayerGroup, LMHeadOptions, TransformerOptions
 from model.positions.options import RotaryPositions, RotaryScaling
@@ -29,7 +28,7 @@ def described(
     *,
     windows: Sequence[int | None] = (None,),
     head_dim: int | None = None,
-    qk_norm: Literal["none", "rms"] = "none",
+    **mixer: Any,
 ) -> Description:
     """The model that a config.json describes.
 
@@ -38,7 +37,7 @@ def described(
         architecture: name of the class.
         windows: tokens that a query sees, itself counted, in every layer; a single one is that of all layers.
         head_dim: width of a head, where config.json does not say it; None: hidden_size / num_attention_heads.
-        qk_norm: norm of queries and keys.
+        mixer: keys of attention that are the family's own.
 
     Raises:
         ConfigError: for what we do not compute.
@@ -54,14 +53,16 @@ def described(
         dim=config["hidden_size"],
         num_layers=config["num_hidden_layers"],
         hidden_dim=config["intermediate_size"],
-        mixer=AttentionOptions(
-            num_heads=heads,
-            num_kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or head_dim,
-            window=ours[0] if is_uniform else None,
-            bias=None if attention_bias == bias else attention_bias,
-            qk_norm=qk_norm,
-            dropout=float(config.get("attention_dropout") or 0.0),
+        mixer=AttentionOptions.model_validate(
+            {
+                "num_heads": heads,
+                "num_kv_heads": config.get("num_key_value_heads") or heads,
+                "head_dim": config.get("head_dim") or head_dim,
+                "window": ours[0] if is_uniform else None,
+                "bias": None if attention_bias == bias else attention_bias,
+                "dropout": float(config.get("attention_dropout") or 0.0),
+                **mixer,
+            }
         ),
         plan=[] if is_uniform else [_group(window, len(list(same))) for window, same in groupby(ours)],
         positions=_rotary(config),
@@ -101,62 +102,34 @@ def common_config(description: Description, family: str, prefix: str) -> dict[st
     }
 
 
-def attention_bias(description: Description) -> bool:
-    """Whether the projections of attention have biases."""
-    bias = description.model.mixer.bias
-    return description.model.bias if bias is None else bias
-
-
 def windows_of(description: Description) -> list[int | None]:
     """Tokens that a query sees in every layer, itself counted."""
     windows: list[int | None] = [getattr(block.mixer, "window", None) for block in description.model.blocks]
     return [None if window is None else window + 1 for window in windows]
 
 
-def common_misfits(description: Description, *, qk_norm: str) -> list[str]:
-    """The keys that keep a model from all of these families, but for windows."""
-    model, head = description.model, description.head
-    wanted: dict[str, Any] = {
-        "norm": "rms",
-        "feed_forward": "swiglu",
-        "norm_place": "pre",
-        "visibility": "causal",
-        "parallel": False,
-        "mixer_norm": True,
-        "cross": False,
-        "layer_scale": None,
-        "embedding_norm": False,
-        "embedding_dim": None,
-        "final_norm": model.final_norm or None,
-    }
-    found = [f"model.{key}={getattr(model, key)}" for key, value in wanted.items() if getattr(model, key) != value]
-    if model.positions.kind != "rotary":
-        found.append(f"model.positions={model.positions.kind}")
-    embedder = model.embedder
-    if not isinstance(embedder, TextOptions) or embedder.num_types or embedder.scaled:
-        found.append(f"model.embedder={embedder.kind} with types or a scale")
-    mixer = model.mixer
-    if not _is_attention(mixer):
-        return [*found, f"model.mixer={mixer.kind}"]
-    parts = {"qk_norm": qk_norm, "softcap": None, "scale": None, "key_bias": None, "output_bias": None}
-    found += [
-        f"model.mixer.{key}={getattr(mixer, key)}" for key, value in parts.items() if getattr(mixer, key) != value
-    ]
-    # Layers may differ by their windows alone, and are run through once.
-    blocks = {block.model_copy(update={"mixer": _without_window(block.mixer)}) for block in model.blocks}
-    if len(blocks) > 1 or model.order != tuple(range(model.num_layers)):
-        found.append("model.plan")
-    if head is not None and head != LMHeadOptions(tied=getattr(head, "tied", True)):
-        found.append("head: more than a matrix")
-    return found
+def rotary_misfits(
+    description: Description, *, mixer: Mapping[str, Any], by_layer: Collection[str] = (), **wanted: Any
+) -> list[str]:
+    """The keys that keep a model from one of these families.
 
-
-def _is_attention(mixer: Part) -> bool:
-    return isinstance(mixer, AttentionOptions)
-
-
-def _without_window(mixer: Part) -> Part:
-    return mixer.model_copy(update={"window": None}) if _is_attention(mixer) else mixer
+    Args:
+        description: the model and its head.
+        mixer: what the family has besides grouped heads of any width.
+        by_layer: keys of blocks that may differ from layer to layer.
+        wanted: what not all of them have, as for `differences`.
+    """
+    found = differences(
+        description.model,
+        by_layer=by_layer,
+        embedder=TEXT,
+        mixer={**HEADS, "num_kv_heads": ANY, "head_dim": ANY, **mixer},
+        hidden_dim=ANY,
+        norm_eps=ANY,
+        positions={"kind": "rotary", "base": ANY, "scaling": ANY},
+        **wanted,
+    )
+    return found + head_differences(description, {"kind": "lm", "tied": ANY})
 
 
 def _window(size: int | None) -> int | None:

@@ -12,13 +12,13 @@ from configs.errors import ConfigError
 from model.embedders.options import TextOptions
 from model.interop.family import (
     ANY,
+    HEADS,
     POSITIVE,
     TEXT,
     Config,
     Description,
     Rename,
     differences,
-    equal_heads,
     head_differences,
 )
 from model.mixers.options import AttentionOptions
@@ -224,9 +224,9 @@ def masked_tokens_wanted(description: Description, transform: str | None = "gelu
         "kind": "lm",
         "tied": ANY,
         "bias": True,
-        "transform": transform or getattr(model, "feed_forward", None),
-        "norm_eps": getattr(model, "norm_eps", None),
-        "width": (getattr(model, "embedding_dim", None), getattr(model, "width_of_embedder", None)),
+        "transform": transform or model.feed_forward,
+        "norm_eps": model.norm_eps,
+        "width": model.width_of_embedder,
     }
 
 
@@ -238,21 +238,18 @@ def encoder_misfits(description: Description, *heads: Mapping[str, Any], **wante
         heads: what heads there may be.
         wanted: what is not BERT's, as for `differences`.
     """
-    model, biases = description.model, (None, True)
     bert: dict[str, Any] = {
         # Their table of types has at least one row.
         "embedder": {**TEXT, "num_types": POSITIVE},
-        "mixer": equal_heads(model, bias=biases, key_bias=biases, output_bias=biases),
+        "mixer": HEADS,
         "feed_forward": tuple(THEIR_ACTIVATIONS),
         "hidden_dim": ANY,
         "norm": "layer",
         "norm_eps": ANY,
         "norm_place": "post",
-        "norm_bias": biases,
         "positions": {"kind": "learned"},
         "bias": True,
         "visibility": "bidirectional",
         "embedding_norm": True,
-        "final_norm": (None, False),
     }
-    return differences(model, **(bert | wanted)) + head_differences(description.head, *heads)
+    return differences(description.model, **(bert | wanted)) + head_differences(description, *heads)

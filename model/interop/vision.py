@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from operator import attrgetter
 from typing import Any
 
 from configs.errors import ConfigError
 from model.embedders.options import PatchesOptions
-from model.interop.family import Config, Description, Rename
+from model.interop.family import ANY, HEADS, Config, Description, Rename, attention_bias, differences, head_differences
 from model.mixers.options import AttentionOptions
 from model.options import FeedForwardKind, PoolerOptions, TransformerOptions
 from model.positions.options import AnyPositions, LearnedPositions
@@ -137,12 +135,9 @@ def pooler_config(description: Description) -> dict[str, Any]:
 
 def pooler_misfits(description: Description) -> list[str]:
     """Why a head is not that pooler."""
-    head = description.head
-    if not isinstance(head, PoolerOptions):
-        return [f"head={head.kind if head else None}"]
-    wanted: dict[str, Any] = {"pool": "first", "norm": False}
-    found = [f"head.{key}={getattr(head, key)}" for key, value in wanted.items() if getattr(head, key) != value]
-    return found if head.activation is not None else [*found, "head.activation=None"]
+    return head_differences(
+        description, {"kind": "pooler", "activation": ("tanh", "relu", "gelu"), "width": ANY}, needed=True
+    )
 
 
 def encoder_config(description: Description, model_type: str, architecture: str) -> dict[str, Any]:
@@ -160,62 +155,37 @@ def encoder_config(description: Description, model_type: str, architecture: str)
         "hidden_dropout_prob": model.dropout,
         "attention_probs_dropout_prob": model.mixer.dropout,
         "layer_norm_eps": model.norm_eps,
-        "qkv_bias": model.mixer.bias is not False,
+        "qkv_bias": attention_bias(model.mixer, model),
         **sizes(model.embedder),
     }
 
 
-_WANTED: dict[str, Any] = {
-    "norm": "layer",
-    "norm_place": "pre",
-    "norm_has_bias": True,
-    "bias": True,
-    "visibility": "bidirectional",
-    "cross": False,
-    "parallel": False,
-    "mixer_norm": True,
-    "layer_scale": None,
-    "embedding_dim": None,
-    "embedding_norm": False,
-    "has_final_norm": True,
-    "positions": LearnedPositions(),
-    "mixer.window": None,
-    "mixer.qk_norm": "none",
-    "mixer.softcap": None,
-    "mixer.scale": None,
-}
-IN_FRONT: dict[str, Any] = {
-    "embedder.cls": True,
-    "embedder.bias": True,
-    "embedder.num_extra": 0,
-    "embedder.num_registers": 0,
-    "embedder.mask_token": False,
-}
+PATCHES: dict[str, Any] = {"kind": "patches", "image_size": ANY, "patch_size": ANY, "channels": ANY}
 "What most families want of the embedder of images."
+MIXER: dict[str, Any] = {**HEADS, "bias": ANY, "output_bias": True}
+"Attention whose queries, keys and values have biases or not, as `qkv_bias` says."
 
 
-def encoder_misfits(description: Description, wanted: Mapping[str, Any], *, gated: bool = False) -> list[str]:
+def wanted_of(**wanted: Any) -> dict[str, Any]:
+    """What these families want of a transformer, as for `differences`: a plain one of images, but for `wanted`."""
+    plain: dict[str, Any] = {
+        "kind": "transformer",
+        "embedder": PATCHES,
+        "mixer": MIXER,
+        "feed_forward": tuple(THEIR_ACTIVATIONS),
+        "hidden_dim": ANY,
+        "norm": "layer",
+        "norm_eps": ANY,
+        "positions": LearnedPositions(),
+        "bias": True,
+        "visibility": "bidirectional",
+    }
+    return plain | wanted
+
+
+def encoder_misfits(description: Description, **wanted: Any) -> list[str]:
     """The keys that keep a model from being a ViT with `wanted` changes."""
-    return tower_misfits(description.model, "patches", IN_FRONT | dict(wanted), gated=gated)
-
-
-def tower_misfits(
-    model: TransformerOptions, embedder: str, wanted: Mapping[str, Any], *, gated: bool = False
-) -> list[str]:
-    """The keys that keep a transformer from being the plain one of these families, but for `wanted`."""
-    if model.embedder.kind != embedder or model.mixer.kind != "attention":
-        return [f"model.embedder={model.embedder.kind}, model.mixer={model.mixer.kind}"]
-    both = _WANTED | dict(wanted)
-    found = [f"model.{key}={attrgetter(key)(model)}" for key, value in both.items() if attrgetter(key)(model) != value]
-    if model.feed_forward not in THEIR_ACTIVATIONS and not (gated and model.feed_forward == "swiglu"):
-        found.append(f"model.feed_forward={model.feed_forward}")
-    if model.mixer.kv_heads != model.mixer.num_heads:
-        found.append(f"model.mixer.num_kv_heads={model.mixer.kv_heads}")
-    if model.mixer.head_width(model.dim) * model.mixer.num_heads != model.dim:
-        found.append(f"model.mixer.head_dim={model.mixer.head_dim}")
-    if any(block != model.blocks[0] for block in model.blocks) or model.order != tuple(range(model.num_layers)):
-        found.append("model.plan")
-    return found
+    return differences(description.model, **wanted_of(**wanted))
 
 
 def _sides(value: int | list[int] | tuple[int, int]) -> int | tuple[int, ...]:

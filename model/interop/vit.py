@@ -18,7 +18,7 @@ def describe(config: Config, _architecture: str) -> Description:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a ViT."""
-    return vision.encoder_misfits(description, {}) + vision.pooler_misfits(description)
+    return vision.encoder_misfits(description) + vision.pooler_misfits(description)
 
 
 def config(description: Description) -> dict[str, Any]:

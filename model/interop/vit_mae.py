@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from model.interop import vision
-from model.interop.family import Config, Description, Family, Rename
+from model.interop.family import (
+    ANY,
+    Config,
+    Description,
+    Family,
+    Rename,
+    attention_bias,
+    differences,
+    head_differences,
+)
 from model.options import PixelDecoderOptions
 from model.positions.absolute import SinusoidalPositions as SinusoidalModule
 from model.positions.grid import grid_places
@@ -45,11 +54,16 @@ def describe(config: Config, architecture: str) -> Description:
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being an MAE."""
     model, head = description.model, description.head
-    found = vision.encoder_misfits(description, {"positions": _POSITIONS})
-    if model.embedder.grid is None or len(set(model.embedder.grid)) > 1:
+    found = vision.encoder_misfits(description, positions=_POSITIONS)
+    if len(set(model.embedder.grid or ())) > 1:
         found.append(f"model.embedder.image_size: its grid is {model.embedder.grid}, not a square")
-    if head is not None and not isinstance(head, PixelDecoderOptions):
-        found.append(f"head={head.kind}")
+    sizes = dict.fromkeys(("dim", "num_layers", "mixer", "hidden_dim"), ANY)
+    found += head_differences(description, {"kind": "pixel_decoder", **sizes})
+    if not found and isinstance(head, PixelDecoderOptions):
+        # Whether its attention has biases is said once, for both.
+        mixer = vision.MIXER | {"bias": attention_bias(model.mixer, model)}
+        wanted = vision.wanted_of(embedder={"kind": "vectors"}, positions=_POSITIONS, mixer=mixer)
+        found += differences(head.transformer(model), "head", **wanted)
     return found
 
 

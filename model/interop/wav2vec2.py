@@ -11,7 +11,7 @@ from typing import Any
 from configs.errors import ConfigError
 from configs.options import nearest
 from model.embedders.options import WaveformOptions
-from model.interop.family import Config, Description, Family, Rename
+from model.interop.family import ANY, HEADS, Config, Description, Family, Rename, differences, head_differences
 from model.mixers.options import AttentionOptions
 from model.options import ContrastiveHeadOptions, TransformerOptions
 from model.positions.options import ConvolutionalPositions
@@ -111,54 +111,30 @@ def described_model(config: Config) -> TransformerOptions:
 
 def misfits(description: Description) -> list[str]:
     """The keys that keep a model from being a Wav2Vec2Model."""
-    found = model_misfits(description.model)
-    if isinstance(description.model.embedder, WaveformOptions) and not description.model.embedder.feature_norm:
-        found.append("model.embedder.feature_norm=False")
-    if description.head is not None and not isinstance(description.head, ContrastiveHeadOptions):
-        found.append(f"head={description.head.kind}")
-    return found
+    codes = dict.fromkeys(("num_codebooks", "num_entries", "code_dim", "dim"), ANY)
+    return model_misfits(description.model) + head_differences(description, {"kind": "contrastive", **codes})
 
 
-def model_misfits(model: TransformerOptions) -> list[str]:
-    """The keys that keep a model from being one that `described_model` describes."""
-    embedder, positions, mixer = model.embedder, model.positions, model.mixer
-    kinds = {
-        "embedder": (embedder, "waveform"),
-        "positions": (positions, "convolutional"),
-        "mixer": (mixer, "attention"),
-    }
-    found = [f"model.{key}={part.kind}" for key, (part, kind) in kinds.items() if part.kind != kind]
-    if found:
-        return found
-    assert isinstance(embedder, WaveformOptions)
-    assert isinstance(positions, ConvolutionalPositions)
+def model_misfits(model: TransformerOptions, **embedder: Any) -> list[str]:
+    """The keys that keep a model from being one that `described_model` describes; `embedder`: what not all have."""
+    convolutions = ("widths", "kernels", "strides", "conv_bias", "conv_norm", "mask_token")
+    activation = getattr(model.embedder, "activation", None)
     is_pre = model.norm_place == "pre"
-    wanted = {
-        "norm": "layer",
-        "bias": True,
-        "norm_has_bias": True,
-        "norm_place": "pre" if is_pre else "post",
-        "embedding_norm": not is_pre,
-        "has_final_norm": is_pre,
-        "visibility": "bidirectional",
-        "parallel": False,
-        "cross": False,
-        "mixer_norm": True,
-        "layer_scale": None,
-        "embedding_dim": None,
-        "plan": [],
-    }
-    found = [f"model.{key}={getattr(model, key)}" for key, value in wanted.items() if getattr(model, key) != value]
-    # Every key of attention but these keeps its default.
-    plain = AttentionOptions(num_heads=mixer.num_heads, dropout=mixer.dropout)
-    found += [f"model.mixer.{key}={value}" for key, value in mixer if value != getattr(plain, key)]
-    if model.feed_forward not in _ACTIVATIONS:
-        found.append(f"model.feed_forward={model.feed_forward}")
-    if embedder.norm_eps != model.norm_eps:
-        found.append(f"model.embedder.norm_eps={embedder.norm_eps}")
-    if embedder.activation != positions.activation:
-        found.append(f"model.positions.activation={positions.activation}")
-    return found
+    return differences(
+        model,
+        embedder=dict.fromkeys(convolutions, ANY)
+        | {"kind": "waveform", "activation": tuple(_ACTIVATIONS), "norm_eps": model.norm_eps, **embedder},
+        mixer=HEADS,
+        feed_forward=tuple(_ACTIVATIONS),
+        hidden_dim=ANY,
+        norm="layer",
+        norm_eps=ANY,
+        norm_place=("pre", "post"),
+        embedding_norm=not is_pre,
+        positions={"kind": "convolutional", "kernel": ANY, "groups": ANY, "activation": activation},
+        bias=True,
+        visibility="bidirectional",
+    )
 
 
 def config(description: Description) -> dict[str, Any]:

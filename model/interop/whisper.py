@@ -1,7 +1,8 @@
 """`WhisperModel`, `WhisperForConditionalGeneration`: spectrograms -> text (Radford et al. 2022).
 
 Two convolutions and sinusoidal positions before the encoder, learned ones before the decoder; pre-norm; keys without
-bias. transformers wants spectrograms of exactly twice `max_source_positions` frames; here they may be shorter.
+bias. transformers wants spectrograms [bands, frames] of exactly twice `max_source_positions` frames; here they are
+[frames, bands], as in data, and may be shorter.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from torch import Tensor
 from configs.errors import ConfigError
 from configs.options import nearest
 from model.embedders.options import SpectrogramOptions, TextOptions
-from model.interop.family import Config, Description, Family, Rename
+from model.interop.family import (
+    ANY,
+    HEADS,
+    TEXT,
+    Config,
+    Description,
+    Family,
+    Rename,
+    differences,
+    head_differences,
+)
 from model.mixers.options import AttentionOptions
 from model.options import EncoderDecoderOptions, LMHeadOptions, TransformerOptions
 from model.positions.options import LearnedPositions, SinusoidalPositions
@@ -70,56 +81,29 @@ def describe(config: Config, architecture: str) -> Description[EncoderDecoderOpt
 
 def misfits(description: Description[EncoderDecoderOptions]) -> list[str]:
     """The keys that keep a model from being a Whisper."""
-    model = description.model
-    encoder, decoder = model.encoder, model.decoder
-    found = _misfits(encoder, "encoder", {"embedder": "spectrogram", "positions": "sinusoidal"}, "bidirectional")
-    found += _misfits(decoder, "decoder", {"embedder": "text", "positions": "learned"}, "causal")
-    if isinstance(encoder.positions, SinusoidalPositions) and encoder.positions != SinusoidalPositions(
-        base=_base(encoder.dim)
-    ):
-        found.append(f"model.encoder.positions.base={encoder.positions.base}")
-    for key in ("feed_forward", "dropout"):
-        if getattr(encoder, key) != getattr(decoder, key):
-            found.append(f"model.decoder.{key}={getattr(decoder, key)}")
-    head = description.head
-    if head is not None and head != LMHeadOptions(tied=getattr(head, "tied", True)):
-        found.append("head")
-    return found
-
-
-def _misfits(side: TransformerOptions, name: str, kinds: dict[str, str], visibility: str) -> list[str]:
-    """Of the encoder or the decoder."""
-    kinds = kinds | {"mixer": "attention"}
-    found = [f"model.{name}.{key}={getattr(side, key).kind}" for key in kinds if getattr(side, key).kind != kinds[key]]
-    if found:
-        return found
-    wanted = {
+    encoder = description.model.encoder
+    common = {"kind": "transformer", "mixer": {**HEADS, "key_bias": False}, "hidden_dim": ANY} | {
         "norm": "layer",
-        "norm_eps": 1e-5,
-        "norm_place": "pre",
         "bias": True,
-        "norm_has_bias": True,
-        "embedding_norm": False,
-        "has_final_norm": True,
-        "visibility": visibility,
-        "parallel": False,
-        "mixer_norm": True,
-        "layer_scale": None,
-        "embedding_dim": None,
-        "plan": [],
     }
-    found = [f"model.{name}.{key}={getattr(side, key)}" for key, value in wanted.items() if getattr(side, key) != value]
-    plain = AttentionOptions(num_heads=side.mixer.num_heads, key_bias=False, dropout=side.mixer.dropout)
-    found += [f"model.{name}.mixer.{key}={value}" for key, value in side.mixer if value != getattr(plain, key)]
-    if side.feed_forward not in _ACTIVATIONS:
-        found.append(f"model.{name}.feed_forward={side.feed_forward}")
-    embedder = side.embedder
-    if isinstance(embedder, TextOptions):
-        plain_text = TextOptions(vocab_size=embedder.vocab_size, max_length=embedder.max_length)
-        found += [
-            f"model.{name}.embedder.{key}={value}" for key, value in embedder if value != getattr(plain_text, key)
-        ]
-    return found
+    found = differences(
+        description.model,
+        encoder=common
+        | {
+            "embedder": {"kind": "spectrogram", "num_bands": ANY, "max_length": ANY},
+            "feed_forward": tuple(_ACTIVATIONS),
+            "positions": SinusoidalPositions(base=_base(encoder.dim)),
+            "visibility": "bidirectional",
+        },
+        decoder=common
+        | {
+            "embedder": TEXT,
+            "feed_forward": encoder.feed_forward,
+            "positions": LearnedPositions(),
+            "cross": True,
+        },
+    )
+    return found + head_differences(description, {"kind": "lm", "tied": ANY})
 
 
 def config(description: Description[EncoderDecoderOptions]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _BLOCK, _LAYER = "blocks.{layer}", "encoder.layer.{layer}"
 FAMILY = replace(
     roberta("xlm-roberta-xl", "XLMRobertaXL", _DEFAULTS),
     describe=partial(describe, _DEFAULTS, _CHANGES),
-    misfits=partial(misfits, _CHANGES | {"final_norm": (None, True)}),
+    misfits=partial(misfits, _CHANGES),
     names=(
         *EMBEDDINGS,
         *BRANCHES,

@@ -27,6 +27,8 @@ class Edit(ABC):
     def __init__(self, where: str) -> None:
         self.where = where
         'For messages: "surgery[1]".'
+        self.selected: list[str] = []
+        "Names of what it was applied to: parameters, or layers."
 
     @abstractmethod
     def apply(self, module: nn.Module) -> None:

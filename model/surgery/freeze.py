@@ -21,7 +21,8 @@ class Freeze(Edit):
 
     def apply(self, module: nn.Module) -> None:
         parameters = dict(module.named_parameters())
-        for name in select(self._select, parameters, f"{self.where}.select", kinds_of(module)):
+        self.selected = select(self._select, parameters, f"{self.where}.select", kinds_of(module))
+        for name in self.selected:
             parameters[name].requires_grad_(self._trains)
 
 

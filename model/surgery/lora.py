@@ -7,12 +7,13 @@ plain model fit it; A and B are `lora.down.weight` [rank, in] and `lora.up.weigh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from configs.errors import ConfigError
 from model.selectors import select
 from model.surgery.edit import Edit, OpenWeights
 from model.surgery.options import LoRAOptions
@@ -28,9 +29,27 @@ class LoRA(Edit):
     def apply(self, module: nn.Module) -> None:
         # Exactly this class: the factors of adapters are linear layers too.
         layers = {name: layer for name, layer in module.named_modules() if type(layer) is nn.Linear}
-        for name in select(self._options.select, layers, f"{self.where}.select"):
+        others = {
+            name: type(layer).__name__
+            for name, layer in module.named_modules()
+            if isinstance(layer, nn.Linear | nn.Embedding | AdaptedLinear) and name not in layers
+        }
+        for pattern in self._options.select:
+            self._require_linear(pattern, layers, others)
+        self.selected = select(self._options.select, layers, f"{self.where}.select")
+        for name in self.selected:
             owner, _, leaf = name.rpartition(".")
             setattr(module.get_submodule(owner), leaf, AdaptedLinear(layers[name], self._options))
+
+    def _require_linear(self, pattern: str, layers: Collection[str], others: Mapping[str, str]) -> None:
+        """Refuse what selects only modules that are no plain linear layers."""
+        found = [] if pattern.startswith("!") else select([pattern], [*layers, *others], f"{self.where}.select")
+        if found and not any(name in layers for name in found):
+            raise ConfigError(
+                f"{self.where}.select: '{pattern}' selects {found[0]}, which is {others[found[0]]}. Adapters are for "
+                "plain linear layers, and for each once: not for output matrices (whose losses are computed without "
+                "logits) or tables of tokens. To train one of those whole, leave it unfrozen."
+            )
 
 
 class AdaptedLinear(nn.Module):

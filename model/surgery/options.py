@@ -60,7 +60,7 @@ class LoRAOptions(Part):
 
     kind: Literal["lora"] = "lora"
     select: Patterns
-    "Names of linear layers: 'transformer.blocks.*.mixer.[qv]*'."
+    "Names of plain linear layers: 'transformer.blocks.*.mixer.[qv]*'; output matrices are none."
     rank: int = Field(gt=0)
     "Rows of A, columns of B."
     alpha: float = Field(gt=0)

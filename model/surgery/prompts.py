@@ -28,6 +28,7 @@ class SoftPrompts(Edit):
             raise ConfigError(f"{self.where}: prompts need attention in every block; model.plan has other mixers.")
         if any(block.options.cross for block in transformer.blocks):
             raise ConfigError(f"{self.where}: prompts are not for a model with cross-attention.")
+        self.selected = ["prompts.table.weight"]
         transformer.prompts = Prompts(self._length, transformer.options.dim)
 
 

@@ -19,14 +19,15 @@ class ZeroInit(Edit):
     def __init__(self, options: ZeroInitOptions, where: str, open_weights: OpenWeights) -> None:
         super().__init__(where)
         self._select = options.select
-        self._names: frozenset[str] = frozenset()
 
     def apply(self, module: nn.Module) -> None:
         names = [name for name, _ in module.named_parameters()]
-        self._names = frozenset(select(self._select, names, f"{self.where}.select", kinds_of(module)))
+        self.selected = select(self._select, names, f"{self.where}.select", kinds_of(module))
 
     def over(self, below: InitialValue) -> InitialValue:
+        names = frozenset(self.selected)
+
         def value(name: str, shape: Sequence[int], seed: int) -> Tensor:
-            return torch.zeros(*shape) if name in self._names else below(name, shape, seed)
+            return torch.zeros(*shape) if name in names else below(name, shape, seed)
 
         return value

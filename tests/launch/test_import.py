@@ -152,6 +152,7 @@ def test_the_report_counts_every_weight(gpt2: Path, tmp_path: Path, polytrain: P
     assert len(facts["loaded"]) == 2 * 2 * (2 + 4 + 2) + 2 + 2
     # Queries, keys and values are stacked there, and all matrices are transposed.
     assert len(facts["reshaped"]) == 2 * (6 + 3)
+    assert facts["parameters"] == 39 * 16 + 2 * (12 * 16**2 + 13 * 16) + 2 * 16  # tables, blocks, last norm
     assert facts["tied"] == ["lm_head.weight"]
     assert facts["ignored"] == ["transformer.h.0.attn.bias"]
     assert facts["missing"] == facts["unexpected"] == []
@@ -201,6 +202,116 @@ def test_tokenizer_files_go_there_and_back(gpt2: Path, tmp_path: Path, polytrain
     for folder in ("ours", "back"):
         assert (tmp_path / folder / "tokenizer.json").read_text() == "{}"
         assert (tmp_path / folder / "merges.txt").read_text() == "a b"
+
+
+def word_tokenizer(folder: Path, *, begin: bool) -> Any:
+    """A tokenizer of words "w0" ... "w22" in `folder`; `begin`: that puts w1 in front."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(models.WordLevel({f"w{number}": number for number in range(23)}, unk_token="w0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    if begin:
+        tokenizer.post_processor = processors.TemplateProcessing(single="w1 $A", special_tokens=[("w1", 1)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return tokenizer
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("model_type", "begin"), [("llama", True), ("gpt2", False)])
+def test_an_imported_model_writes_what_transformers_writes(
+    model_type: str, begin: bool, dtype: str, tmp_path: Path, polytrain: Polytrain
+) -> None:
+    theirs = saved(model_type, tmp_path / "hf", eos_token_id=[2, 3])
+    tokenizer = word_tokenizer(tmp_path / "hf", begin=begin)
+    polytrain("import", tmp_path / "hf", tmp_path / "ours", "--dtype", dtype)
+    prompts = ["w5 w9 w4", "w7"]
+    command = ["generate", tmp_path / "ours", *prompts, "--temperature", 0, "--tokens", 6, "--json"]
+    code, output, _ = polytrain(*command)
+    assert code == 0
+    theirs = theirs.to(getattr(torch, dtype)).float()
+    for prompt, found in zip(prompts, json.loads(output), strict=True):
+        ids = torch.tensor([tokenizer.encode(prompt).ids])
+        assert (ids[0, 0] == 1) == begin
+        expected = theirs.generate(ids, max_new_tokens=6, do_sample=False, pad_token_id=0, eos_token_id=[2, 3])
+        assert found == {"prompt": prompt, "text": tokenizer.decode(expected[0, ids.shape[1] :].tolist())}
+
+
+def test_a_text_ends_at_any_of_the_tokens_that_end_one(originals: Path, tmp_path: Path, polytrain: Polytrain) -> None:
+    shutil.copytree(originals / "llama", tmp_path / "hf")
+    tokenizer = word_tokenizer(tmp_path / "hf", begin=False)
+
+    def written(name: str, **special: Any) -> list[str]:
+        spoil_config(tmp_path / "hf", **special)
+        polytrain("import", tmp_path / "hf", tmp_path / name)
+        _, output, _ = polytrain("generate", tmp_path / name, "w5", "--temperature", 0, "--tokens", 8, "--json")
+        return str(json.loads(output)[0]["text"]).split()
+
+    whole = written("whole", eos_token_id=None)
+    assert len(whole) == 8
+    third = whole.index(whole[2])
+    stop = [tokenizer.token_to_id(whole[2]), 22]
+    assert written("cut", eos_token_id=stop) == whole[: third + 1]
+    assert written("one", eos_token_id=stop[0]) == whole[: third + 1]
+
+
+def test_an_import_says_whether_there_is_a_tokenizer_and_generate_asks_for_it(
+    gpt2: Path, tmp_path: Path, polytrain: Polytrain
+) -> None:
+    (gpt2 / "merges.txt").write_text("a b")
+    _, output, _ = polytrain("import", gpt2, tmp_path / "ours")
+    assert "1 (no tokenizer.json, which `polytrain generate` needs)" in output
+    code, _, error = polytrain("generate", tmp_path / "ours", "hello")
+    assert code == 2
+    assert "has no tokenizer.json, because the folder it was imported from had none" in error
+    (tmp_path / "ours" / "tokenizer.json").write_text("{}")
+    code, _, error = polytrain("generate", tmp_path / "ours", "hello")
+    assert code == 2
+    assert "not a tokenizer.json" in error
+    word_tokenizer(tmp_path / "ours", begin=False)
+    assert polytrain("generate", tmp_path / "ours", "w5", "--tokens", 1)[0] == 0
+    code, _, error = polytrain("generate", tmp_path / "ours", "")  # from bos_token_id, which is that of gpt2 itself
+    assert code == 2
+    assert "token 50256 is not in the model's vocabulary of 23 entries" in error
+    code, _, error = polytrain("generate", tmp_path / "ours", "w5", "--step", 3)
+    assert code == 2
+    assert "an imported model, which has no checkpoints" in error
+
+
+@pytest.mark.parametrize(
+    ("cls", "config", "expected"),
+    [
+        ("GPT2Model", TINY["gpt2"], "it has no head of tokens; import the folder of a class with one"),
+        (
+            "BertForMaskedLM",
+            {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8},
+            "model.visibility is bidirectional",
+        ),
+        (
+            "T5ForConditionalGeneration",
+            {"d_model": 16, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2},
+            "model.kind is encoder_decoder",
+        ),
+        (
+            "ViTModel",
+            {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 8, "patch_size": 4},
+            "model.embedder is patches",
+        ),
+    ],
+    ids=["no-head", "bidirectional", "encoder-decoder", "images"],
+)
+def test_a_model_that_does_not_write_text_says_why(
+    cls: str, config: dict[str, Any], expected: str, tmp_path: Path, polytrain: Polytrain
+) -> None:
+    import transformers
+
+    theirs = getattr(transformers, cls)
+    vocabulary = {} if cls == "ViTModel" else {"vocab_size": 23}
+    theirs(theirs.config_class(**config, **vocabulary)).save_pretrained(tmp_path / "hf")
+    assert polytrain("import", tmp_path / "hf", tmp_path / "ours")[0] == 0
+    code, _, error = polytrain("generate", tmp_path / "ours", "w5")
+    assert code == 2
+    assert f"{tmp_path / 'ours'}: does not write text: " in error
+    assert expected in error
 
 
 def test_missing_and_unexpected_weights_are_refused_unless_allowed(
@@ -270,6 +381,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text-for-number": (lambda folder: spoil_config(folder, n_embd="wide"), "config.json"),
     "null-for-number": (lambda folder: spoil_config(folder, n_embd=None), "config.json"),
     "no-model": (lambda folder: spoil_config(folder, n_head=3), "not a multiple of mixer.num_heads 3"),
+    "quantised": (lambda folder: spoil_config(folder, quantization_config={"bits": 4}), "weights are quantised"),
     "not-computed": (lambda folder: spoil_config(folder, activation_function="x"), "activation_function x"),
     "shape": (lambda folder: spoil_config(folder, vocab_size=24), "is 23 x 16, and config.json describes 24 x 16"),
     "transposed": (
@@ -286,6 +398,22 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "not-in-shard": (lambda folder: index_of(folder, x="a.safetensors"), "has no x"),
     "outside": (lambda folder: index_of(folder, x="../gpt2/a.safetensors"), "expected a file beside it"),
 }
+
+
+def test_the_remedy_for_pickles_gives_the_same_model(originals: Path, tmp_path: Path, polytrain: Polytrain) -> None:
+    shutil.copytree(originals / "llama", tmp_path / "hf")
+    weights = load_file(tmp_path / "hf" / "model.safetensors")
+    torch.save(weights, tmp_path / "hf" / "pytorch_model.bin")
+    (tmp_path / "hf" / "model.safetensors").unlink()
+    code, _, error = polytrain("import", tmp_path / "hf", tmp_path / "ours")
+    assert code == 2
+    assert "(pytorch_model.bin)" in error
+    exec(error.split('python -c "')[1].split('"')[0])
+    assert polytrain("import", tmp_path / "hf-safetensors", tmp_path / "ours")[0] == 0
+    polytrain("import", originals / "llama", tmp_path / "usual")
+    found, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("ours", "usual"))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
 @pytest.mark.parametrize(("spoil", "expected"), BAD_FOLDERS.values(), ids=BAD_FOLDERS)

@@ -144,7 +144,7 @@ def test_torchs_own_random_state_is_neither_used_nor_changed(model: Transformer)
 
 def test_the_stop_token_ends_the_text_and_is_its_last(model: Transformer, greedy: list[int]) -> None:
     stop = greedy[6]
-    assert write(model, Sampling(0), stop_token=stop) == greedy[: greedy.index(stop) + 1]
+    assert write(model, Sampling(0), stop_tokens=[stop]) == greedy[: greedy.index(stop) + 1]
 
 
 def test_a_row_that_has_ended_leaves_the_others_as_they_are(model: Transformer, greedy: list[int]) -> None:
@@ -154,13 +154,13 @@ def test_a_row_that_has_ended_leaves_the_others_as_they_are(model: Transformer, 
     alone = [by_whole_forwards(model, prompt, Sampling(0)) for prompt in (PROMPT_T, short, longer)]
     for stop in range(23):
         cut = [row[: row.index(stop) + 1] if stop in row else row for row in alone]
-        assert write_all(model, [PROMPT_T, short, longer], Sampling(0), seeds=[0] * 3, stop_token=stop) == cut
+        assert write_all(model, [PROMPT_T, short, longer], Sampling(0), seeds=[0] * 3, stop_tokens=[stop]) == cut
 
 
 def test_a_stop_token_in_the_prompt_does_not_stop(model: Transformer) -> None:
     unlikely = torch.zeros(23)
     unlikely[PROMPT_T] = -1e9
-    written = write(model, Sampling(0), stop_token=4, head=lambda hidden: head_of(model)(hidden) + unlikely)
+    written = write(model, Sampling(0), stop_tokens=[4], head=lambda hidden: head_of(model)(hidden) + unlikely)
     assert len(written) == 20
 
 

@@ -72,7 +72,7 @@ def test_kernels_and_strides_are_as_many_as_widths() -> None:
 
 def test_a_spectrogram_has_a_token_for_two_frames() -> None:
     embedder = built(SpectrogramEmbedder(SpectrogramOptions(num_bands=5), 8))
-    tokens = embedder(waves(2, 5, 11), torch.tensor([11, 6]))
+    tokens = embedder(waves(2, 11, 5), torch.tensor([11, 6]))
     assert tokens.x.shape == (2, 6, 8)
     assert tokens.segments.tolist() == [[0] * 6, [0] * 3 + [-1] * 3]
 

@@ -85,14 +85,15 @@ def test_an_exported_run_is_the_same_model_in_transformers(model: list[str], tra
     tokens = torch.tensor([tokenizer(text)["input_ids"]])
     assert tokenizer.decode(tokens[0]) == text
     ours = TrainedModel.of_run(run)
-    assert ours.tokenizer().encode(text).ids == tokens[0].tolist()
+    assert ours.writer().encode(text) == tokens[0].tolist()
     with torch.no_grad():
         expected = ours.objective.logits(tokens)
         found = theirs(tokens).logits
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
     generated = theirs.generate(tokens[:, :5], max_new_tokens=8, do_sample=False)
     prompt = tokenizer.decode(tokens[0, :5])
-    assert tokenizer.decode(generated[0, 5:]) == ours.continue_text(prompt, 8, Sampling(temperature=0), 0)
+    (written,) = ours.writer().continue_texts([prompt], 8, Sampling(temperature=0), 0)
+    assert tokenizer.decode(generated[0, 5:]) == written
 
 
 def test_generate_continues_the_prompt_and_repeats_itself_exactly(trainer: Trainer, polytrain: Call) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from configs.errors import DataError
+from configs.errors import ConfigError, DataError
 from data.index import write_index
+from model.selectors import summarised
 from train.check import num_parameters, summary
 from train.objectives.objective import build_objective
 from train.recipe import Recipe
@@ -91,3 +93,38 @@ def test_parameters_are_those_of_the_objective_that_would_be_trained(recipe_of: 
 def test_parameters_are_counted_without_memory(recipe_of: RecipeOf) -> None:
     assert num_parameters(recipe_of(model={"embedder": {"vocab_size": 10**9}, "dim": 1000})) > 10**12
     assert torch.empty(1).device.type == "cpu"
+
+
+def test_edits_say_what_they_would_load_freeze_and_adapt(
+    facts_of: Callable[..., dict[str, Any]], recipe_of: RecipeOf, tmp_path: Path
+) -> None:
+    recipe = recipe_of(tmp_path / "run")
+    plain = build_objective(recipe.objective, recipe.model)
+    save_file(dict(plain.named_parameters()), tmp_path / "plain.safetensors")
+    surgery = [
+        {"kind": "load", "path": str(tmp_path / "plain.safetensors")},
+        {"kind": "freeze", "select": ["**", "!**@norm"]},
+        {"kind": "lora", "select": "**.mixer.[qv]*", "rank": 2, "alpha": 4.0},
+        {"kind": "zero_init", "select": "**.feed_forward.down.weight"},
+    ]
+    changes = {"model": {"num_layers": 1}, "surgery": surgery}
+    facts = facts_of(**changes)
+    number = len(list(plain.named_parameters()))
+    assert facts["surgery[0] load"] == f"{tmp_path / 'plain.safetensors'}: {number} of {number} parameters loaded"
+    block = "transformer.blocks.*"
+    assert facts["surgery[1] freeze"].startswith(f"{number - 3}: transformer.embedder.tokens.weight, {block}.mixer.")
+    assert "norm" not in facts["surgery[1] freeze"]
+    assert facts["surgery[2] lora"] == f"2: {block}.mixer.query, {block}.mixer.value"
+    assert facts["surgery[3] zero_init"] == f"1: {block}.feed_forward.down.weight"
+    assert facts["frozen in the end"] == facts["surgery[1] freeze"]
+    # A run that has a checkpoint never opens the file again.
+    (tmp_path / "plain.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"plain\.safetensors: expected"):
+        facts_of(**changes)
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    assert facts_of(**changes)["surgery[0] load"] == "nothing: the run has a checkpoint"
+
+
+def test_numbers_in_names_stand_for_one_another() -> None:
+    names = ["head.bias", *(f"blocks.{number}.norm.weight" for number in range(12)), "norm2.weight", "parts.7"]
+    assert summarised(names) == "head.bias, blocks.*.norm.weight (12), norm2.weight, parts.*"

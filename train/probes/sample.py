@@ -30,6 +30,7 @@ class SampleProbe:
         objective = cast(CausalLM, context.engine.objective)
         prompt = self._tokenizer.encode(options.prompt, add_special_tokens=False).ids
         end = self._tokenizer.token_to_id(context.recipe.data.end_of_text)
+        assert end is not None, "loading the tokenizer checks that"
         device = context.world.device
         with context.engine.evaluating():
             (written,) = generate(
@@ -40,6 +41,6 @@ class SampleProbe:
                 max_length=longest_of(context.recipe.model),
                 sampling=Sampling(options.temperature, top_p=options.top_p),
                 generators=[torch.Generator().manual_seed(derive(context.recipe.seed, "sample", step))],
-                stop_token=end,
+                stop_tokens=[end],
             )
         return {"prompt": options.prompt, "text": self._tokenizer.decode(written.tolist())}

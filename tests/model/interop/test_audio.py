@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from configs.errors import ConfigError
+from configs.recipe import merge
 from model.codebooks import ContrastiveHead
 from model.embedders.waveform import num_frames
 from model.interop.families import family, family_of
 from model.interop.family import Rename, to_ours
+from model.options import TransformerOptions
 from tests.model.interop.parity import Pair, pair_of, ragged, tokens_of
 
 WAVES: dict[str, Any] = {
@@ -79,7 +81,7 @@ def whisper(request: pytest.FixtureRequest) -> Pair:
 
     name, config = WHISPER_CASES[request.param]
     cls = getattr(transformers, name)
-    return pair_of(cls(cls.config_class(**config, attn_implementation="eager")), dtype=torch.float64)
+    return pair_of(cls(cls.config_class(**config, attn_implementation="eager")))
 
 
 @pytest.mark.parametrize(("shape", "lengths"), [((2, 12), [12, 12]), ((3, 9), [9, 4, 1]), ((1, 14), [14])])
@@ -90,16 +92,17 @@ def test_whisper_computes_the_same(whisper: Pair, shape: tuple[int, int], length
         options.num_bands,
         2 * options.max_length,
         generator=torch.Generator().manual_seed(0),
-        dtype=torch.float64,
     )
     tokens = tokens_of(shape, WHISPER["vocab_size"])
     keep, mask, segments = ragged(lengths, shape[1])
-    theirs = whisper.theirs(spectrogram, decoder_input_ids=tokens, decoder_attention_mask=mask)
-    hidden = whisper.ours.transformer((spectrogram,), (tokens, segments))
-    if hasattr(whisper.ours, "head"):
-        whisper.require_same(whisper.ours.logits(hidden), theirs.logits, keep)
-    else:
-        whisper.require_same(hidden.x, theirs.last_hidden_state, keep)
+
+    def outputs(pair: Pair) -> tuple[Tensor, Tensor]:
+        bands = spectrogram.to(pair.dtype)
+        hidden = pair.ours.transformer((bands.transpose(1, 2),), (tokens, segments))
+        ours = pair.ours.logits(hidden) if hasattr(pair.ours, "head") else hidden.x
+        return ours[keep], pair.theirs(bands, decoder_input_ids=tokens, decoder_attention_mask=mask)[0][keep]
+
+    whisper.require_same(outputs)
 
 
 def test_whisper_round_trip(whisper: Pair, tmp_path: Path) -> None:
@@ -110,7 +113,7 @@ def test_whisper_is_found_by_what_it_computes(whisper: Pair) -> None:
     description = whisper.ours.description
     assert family_of(description).name == "whisper"
     model = description.model
-    other = model.model_copy(update={"encoder": model.encoder.model_copy(update={"norm_eps": 1e-3})})
+    other = type(model).model_validate(merge(model.tree(), {"encoder": {"norm_eps": 1e-3}}))
     assert family("whisper").misfits(type(description)(other)) == ["model.encoder.norm_eps=0.001"]
 
 
@@ -120,7 +123,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
     name, config = CASES[request.param]
     cls = getattr(transformers, name)
-    return pair_of(cls(cls.config_class(**config, attn_implementation="eager")), dtype=torch.float64)
+    return pair_of(cls(cls.config_class(**config, attn_implementation="eager")))
 
 
 @SHAPES
@@ -135,20 +138,23 @@ def require_same(pair: Pair, length: int, lengths: list[int], *, masked: bool) -
     given: dict[str, Any] = {"mask_BT": mask} if masked else {}
     theirs_given = {"mask_time_indices": mask} if masked else {}
     _, attention_mask, _ = ragged(lengths, length)
-    theirs = pair.theirs(waveform, attention_mask=attention_mask, **theirs_given)
-    ours = pair.ours.transformer(waveform, torch.tensor(lengths), **given)
-    if isinstance(getattr(pair.ours, "head", None), ContrastiveHead):
-        features = pair.ours.transformer.embedder.features(waveform)
+
+    def outputs(pair: Pair) -> tuple[Tensor, Tensor]:
+        samples = waveform.to(pair.dtype)
+        theirs = pair.theirs(samples, attention_mask=attention_mask, **theirs_given)
+        ours = pair.ours.transformer(samples, torch.tensor(lengths), **given)
+        if not isinstance(getattr(pair.ours, "head", None), ContrastiveHead):
+            return ours.x[keep], theirs.last_hidden_state[keep]
+        features = pair.ours.transformer.embedder.features(samples)
         predicted, target, *_ = pair.ours.head(features.flatten(0, 1), ours.x.flatten(0, 1), 1.0)
         both = torch.cat((predicted, target), -1).view(*keep.shape, -1)
-        expected = torch.cat((theirs.projected_states, theirs.projected_quantized_states), -1)
-        pair.require_same(both, expected, keep)
-    else:
-        pair.require_same(ours.x, theirs.last_hidden_state, keep)
+        return both[keep], torch.cat((theirs.projected_states, theirs.projected_quantized_states), -1)[keep]
+
+    pair.require_same(outputs)
 
 
 def test_rows_without_lengths_are_rows_without_an_attention_mask(pair: Pair) -> None:
-    waveform, _, _ = waves(pair, 97, [97, 97])
+    waveform = waves(pair, 97, [97, 97])[0].double()
     transformer = pair.theirs if not hasattr(pair.theirs, "wav2vec2") else pair.theirs.wav2vec2
     expected = transformer(waveform).last_hidden_state
     torch.testing.assert_close(pair.ours.transformer(waveform).x, expected, rtol=1e-9, atol=1e-9)
@@ -184,10 +190,8 @@ def test_what_is_not_computed_is_refused() -> None:
 
 def test_a_model_with_another_attention_fits_no_audio_family() -> None:
     description = family("hubert").describe(full_config("hubert-pre"), "HubertModel")
-    changed = description.model.model_copy(
-        update={"mixer": description.model.mixer.model_copy(update={"softcap": 5.0}), "embedding_norm": True}
-    )
-    other = type(description)(changed)
+    changes = {"mixer": {"softcap": 5.0}, "embedding_norm": True}
+    other = type(description)(TransformerOptions.model_validate(merge(description.model.tree(), changes)))
     assert family("hubert").misfits(other) == ["model.embedding_norm=True", "model.mixer.softcap=5.0"]
 
 
@@ -210,7 +214,7 @@ def full_config(case: str) -> dict[str, Any]:
 def waves(pair: Pair, length: int, lengths: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Random waveforms with zeros behind them; frames that are no padding; some of them to be masked."""
     generator = torch.Generator().manual_seed(0)
-    waveform = torch.randn(len(lengths), length, generator=generator, dtype=torch.float64)
+    waveform = torch.randn(len(lengths), length, generator=generator)
     waveform = waveform * (torch.arange(length) < torch.tensor(lengths)[:, None])
     options = pair.ours.description.model.embedder
     frames = int(num_frames(options, torch.tensor(length)))

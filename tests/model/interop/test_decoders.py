@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import save_torch_state_dict
+from torch import Tensor
 
 from configs.errors import ConfigError
-from model.interop.families import family
+from model.interop.described import DescribedModel
+from model.interop.families import exported, family, family_of
 from model.interop.family import Description
-from model.options import TransformerOptions
-from tests.model.interop.parity import Pair, pair_of, ragged, tokens_of
+from model.options import LMHeadOptions, TransformerOptions
+from tests.model.interop.parity import Pair, pair_of, ragged, relative_distance, tokens_of
 
 VOCAB = 23
 GPT2: dict[str, Any] = {"vocab_size": VOCAB, "n_positions": 16, "n_embd": 16, "n_layer": 2, "n_head": 4}
@@ -79,19 +83,53 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
     name, config = CASES[request.param]
     cls = getattr(transformers, name)
-    return pair_of(cls(cls.config_class(**config, attn_implementation="eager")))
+    # Not by their eager attention: in float64, its rows of nothing but padding are not numbers, and spread.
+    return pair_of(cls(cls.config_class(**config, attn_implementation="sdpa")))
 
 
 @pytest.mark.parametrize(("shape", "lengths"), [((2, 12), [12, 12]), ((3, 9), [9, 4, 1]), ((1, 16), [16])])
 def test_outputs_and_gradients_are_the_same(pair: Pair, shape: tuple[int, int], lengths: list[int]) -> None:
     tokens = tokens_of(shape, VOCAB)
     keep, mask, segments = ragged(lengths, shape[1])
-    hidden = pair.ours.transformer(tokens, segments)
-    theirs = pair.theirs(tokens, attention_mask=mask)
-    if hasattr(pair.ours, "head"):
-        pair.require_same(pair.ours.logits(hidden), theirs.logits, keep)
-    else:
-        pair.require_same(hidden.x, theirs.last_hidden_state, keep)
+
+    def outputs(pair: Pair) -> tuple[Tensor, Tensor]:
+        hidden = pair.ours.transformer(tokens, segments)
+        ours = pair.ours.logits(hidden) if hasattr(pair.ours, "head") else hidden.x
+        return ours[keep], pair.theirs(tokens, attention_mask=mask)[0][keep]
+
+    pair.require_same(outputs)
+
+
+def llama_outputs(pair: Pair) -> tuple[Tensor, Tensor]:
+    tokens = tokens_of((2, 12), VOCAB)
+    return pair.ours.logits(pair.ours.transformer(tokens)), pair.theirs(tokens).logits
+
+
+def llama() -> Pair:
+    import transformers
+
+    return pair_of(transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA, attn_implementation="sdpa")))
+
+
+def test_the_comparison_sees_a_small_difference() -> None:
+    pair = llama()
+    pair.require_same(llama_outputs)
+    with torch.no_grad():
+        pair.ours.transformer.blocks[0].mixer.query.weight[0, 0] += 1e-3  # type: ignore[union-attr, index]
+    with pytest.raises(AssertionError, match="Figures"):
+        pair.require_same(llama_outputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_comparison_sees_a_difference_in_one_precision_alone(dtype: torch.dtype) -> None:
+    pair = llama()
+
+    def off(_module: object, _inputs: object, x_BTD: Tensor) -> Tensor:
+        return x_BTD * (1 + 3e-5) if x_BTD.dtype == dtype else x_BTD
+
+    pair.ours.transformer.norm.register_forward_hook(off)  # type: ignore[union-attr]
+    with pytest.raises(AssertionError, match="Figures"):
+        pair.require_same(llama_outputs)
 
 
 def test_a_row_without_padding_needs_no_segments(pair: Pair) -> None:
@@ -165,14 +203,56 @@ def test_other_mixers_do_not_fit(model_type: str, changes: dict[str, object], ex
         ({"norm_place": "post"}, ["model.norm_place=post"]),
         ({"parallel": True}, ["model.parallel=True"]),
         ({"positions": "alibi"}, ["model.positions=alibi"]),
-        ({"plan": [{"times": 2}]}, ["model.plan"]),
+        ({"plan": [{"times": 2}]}, ["model.plan: layers are run several times, or not at all"]),
         ({"plan": [{}, {"mixer": {"window": 4}}]}, []),
-        ({"plan": [{"mixer": {"window": 3}}, {"mixer": {"window": 4}}]}, ["model.plan with several windows"]),
-        ({"plan": [{}, {"hidden_dim": 8}]}, ["model.plan"]),
+        ({"plan": [{"mixer": {"window": 3}}, {"mixer": {"window": 4}}]}, ["model.plan: several windows"]),
+        ({"plan": [{}, {"hidden_dim": 8}]}, ["model.plan: layers differ in hidden_dim"]),
+        ({"plan": [{"hidden_dim": 8}]}, ["model.plan: layers differ in hidden_dim"]),
     ],
-    ids=["post", "parallel", "alibi", "loop", "windows", "several-windows", "widths"],
+    ids=["post", "parallel", "alibi", "loop", "windows", "several-windows", "widths", "another-width"],
 )
 def test_other_models_are_no_qwen3(changes: dict[str, object], expected: list[str]) -> None:
     found = described("qwen3")
     model = TransformerOptions.model_validate(found.model.tree() | changes)
     assert family("qwen3").misfits(Description(model, found.head)) == expected
+
+
+LIKE_LLAMA: dict[str, Any] = {
+    "embedder": {"kind": "text", "vocab_size": VOCAB, "max_length": 16},
+    "dim": 16,
+    "num_layers": 2,
+    "positions": "rotary",
+}
+CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("Llama", {}),
+    "biases": ("Llama", {"bias": True}),
+    "window": ("Mistral", {"window": 3}),
+    "normed": ("Qwen3", {"qk_norm": "rms"}),
+    "normed-window": ("Qwen3", {"qk_norm": "rms", "window": 3}),
+}
+
+
+@pytest.mark.parametrize("head", [None, LMHeadOptions(tied=True), LMHeadOptions(tied=False)], ids=str)
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_model_is_exported_to_the_family_that_computes_it(
+    name: str, head: LMHeadOptions | None, tmp_path: Path
+) -> None:
+    import transformers
+
+    prefix, mixer = CHOICES[name]
+    tree = LIKE_LLAMA | {"mixer": {"kind": "attention", "num_heads": 4, "num_kv_heads": 2, **mixer}}
+    ours = DescribedModel(Description(TransformerOptions.model_validate(tree), head))
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.normal_(0.05, 0.2)
+    chosen = family_of(ours.description)
+    config = chosen.config(ours.description)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_torch_state_dict(exported(dict(ours.named_parameters()), chosen, config["architectures"][0]), tmp_path)
+    auto = transformers.AutoModel if head is None else transformers.AutoModelForCausalLM
+    theirs = auto.from_pretrained(tmp_path)
+    assert type(theirs).__name__ == prefix + ("Model" if head is None else "ForCausalLM")
+    tokens = tokens_of((2, 12), VOCAB)
+    with torch.no_grad():
+        hidden, expected = ours.transformer(tokens), theirs(tokens)[0]
+        assert relative_distance(hidden.x if head is None else ours.logits(hidden), expected) < 1e-5

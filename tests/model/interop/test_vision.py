@@ -72,8 +72,8 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     theirs = cls(cls.config_class(**config, attn_implementation="sdpa"))
     if name.startswith("ViTMAE"):
         write_sinusoids(theirs)
-    # In float64, and not by their eager attention, whose softmax is in float32: a key's bias has no gradient but noise.
-    return pair_of(theirs, dtype=torch.float64)
+    # Not by their eager attention, whose softmax is in float32.
+    return pair_of(theirs)
 
 
 def write_sinusoids(theirs: Any) -> None:
@@ -92,7 +92,7 @@ def write_sinusoids(theirs: Any) -> None:
 def pictures(pair: Pair, batch: int, height: int, width: int) -> Tensor:
     generator = torch.Generator().manual_seed(batch)
     channels = cast(PatchesOptions, pair.ours.description.model.embedder).channels
-    return torch.randn(batch, channels, height, width, generator=generator, dtype=torch.float64)
+    return torch.randn(batch, channels, height, width, generator=generator)
 
 
 def theirs_of(pair: Pair, images: Tensor, mask: Tensor | None) -> Any:
@@ -126,12 +126,19 @@ def test_outputs_and_gradients_are_the_same(pair: Pair, size: tuple[int, int, in
     images = pictures(pair, *size)
     has_mask = cast(PatchesOptions, pair.ours.description.model.embedder).mask_token
     mask = random_mask(images) if has_mask else None
-    hidden, theirs = ours_of(pair, images, mask), theirs_of(pair, images, mask)
-    pair.require_same(hidden.x, theirs.last_hidden_state)
+
+    def whole(pair: Pair) -> tuple[Tensor, Tensor]:
+        pixels = images.to(pair.dtype)
+        return ours_of(pair, pixels, mask).x, theirs_of(pair, pixels, mask).last_hidden_state
+
+    def pooled(pair: Pair) -> tuple[Tensor, Tensor]:
+        hidden = ours_of(pair, images.to(pair.dtype), None)
+        ours = pair.ours.head(hidden) if hasattr(pair.ours, "head") else hidden.x[:, 0]
+        return ours, theirs_of(pair, images.to(pair.dtype), None).pooler_output
+
+    pair.require_same(whole)
     if pair.family.name != "vit_mae":
-        hidden, theirs = ours_of(pair, images, None), theirs_of(pair, images, None)
-        pooled = pair.ours.head(hidden) if hasattr(pair.ours, "head") else hidden.x[:, 0]
-        pair.require_same(pooled, theirs.pooler_output)
+        pair.require_same(pooled)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
@@ -142,12 +149,17 @@ def test_the_decoder_of_pixels_is_the_same(name: str, batch: int, tmp_path: Path
     config = transformers.ViTMAEConfig(**WHOLE_MAE[name], attn_implementation="sdpa")
     theirs = transformers.ViTMAEForPreTraining(config)
     write_sinusoids(theirs)
-    pair = pair_of(theirs, dtype=torch.float64)
+    pair = pair_of(theirs)
     images, num_patches = pictures(pair, batch, 8, 8), (8 // config.patch_size) ** 2
     noise = torch.rand(batch, num_patches, generator=torch.Generator().manual_seed(batch))
     keep = noise.argsort(dim=1)[:, : int(num_patches * (1 - config.mask_ratio))]
-    decoded = pair.ours.head(pair.ours.transformer(images, keep_BK=keep), keep)
-    pair.require_same(decoded, theirs(images, noise=noise).logits)
+
+    def decoded(pair: Pair) -> tuple[Tensor, Tensor]:
+        pixels = images.to(pair.dtype)
+        hidden = pair.ours.transformer(pixels, keep_BK=keep)
+        return pair.ours.head(hidden, keep), pair.theirs(pixels, noise=noise).logits
+
+    pair.require_same(decoded)
     pair.require_round_trip(tmp_path)
 
 
@@ -190,24 +202,32 @@ def clip(request: pytest.FixtureRequest) -> Pair:
     import transformers
 
     config = transformers.CLIPConfig(**CLIPS[request.param], attn_implementation="sdpa")
-    return pair_of(transformers.CLIPModel(config), dtype=torch.float64)
+    return pair_of(transformers.CLIPModel(config))
 
 
 @pytest.mark.parametrize("size", [(2, 8, 8), (1, 8, 8), (3, 6, 10)], ids=lambda size: "x".join(map(str, size)))
 def test_similarities_of_images_and_texts_are_the_same(clip: Pair, size: tuple[int, int, int]) -> None:
     generator = torch.Generator().manual_seed(1)
     channels = clip.ours.description.model.image.embedder.channels
-    images = torch.randn(size[0], channels, *size[1:], generator=generator, dtype=torch.float64)
+    images = torch.randn(size[0], channels, *size[1:], generator=generator)
     tokens = torch.randint(4, 22, (4, 9), generator=generator)
     # Texts end at different places; behind the first end there is padding, and ends again.
     ends = torch.tensor([3, 8, 5, 1])
     tokens[torch.arange(4), ends] = 22 if clip.ours.description.model.end_token is None else 3
     tokens[0, 4:] = 3
     keep = (torch.arange(9) <= ends[:, None]).long()
-    theirs = clip.theirs(tokens, images, attention_mask=keep, interpolate_pos_encoding=True)
-    clip.require_same(clip.ours.transformer(images, tokens, keep - 1), theirs.logits_per_image)
-    theirs = clip.theirs.get_text_features(tokens, attention_mask=keep)  # type: ignore[operator]
-    clip.require_same(clip.ours.transformer.of_texts(tokens, keep - 1), theirs.pooler_output)
+
+    def similarities(pair: Pair) -> tuple[Tensor, Tensor]:
+        pixels = images.to(pair.dtype)
+        theirs = pair.theirs(tokens, pixels, attention_mask=keep, interpolate_pos_encoding=True)
+        return pair.ours.transformer(pixels, tokens, keep - 1), theirs.logits_per_image
+
+    def of_texts(pair: Pair) -> tuple[Tensor, Tensor]:
+        theirs = pair.theirs.get_text_features(tokens, attention_mask=keep)  # type: ignore[operator]
+        return pair.ours.transformer.of_texts(tokens, keep - 1), theirs.pooler_output
+
+    clip.require_same(similarities)
+    clip.require_same(of_texts)
 
 
 def test_round_trip_of_two_towers(clip: Pair, tmp_path: Path) -> None:

@@ -126,3 +126,33 @@ def test_adapters_are_not_adapted_again(whole_of: Make, operate: Make) -> None:
     names = [name for name, _ in adapted(whole)]
     assert len(names) == len(set(names)) == 8
     assert not any(".lora." in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("select", "name", "kind"),
+    [
+        ("head.output", "head.output", "OutputMatrix"),
+        ("head.**", "head.output", "OutputMatrix"),
+        ("transformer.embedder.tokens", "transformer.embedder.tokens", "TokenEmbedding"),
+        (["transformer.blocks.*.mixer.query", "**.tokens"], "transformer.embedder.tokens", "TokenEmbedding"),
+    ],
+    ids=["output", "head", "tokens", "beside-others"],
+)
+def test_output_matrices_and_tables_of_tokens_are_refused(
+    select: str | list[str], name: str, kind: str, whole_of: Make, operate: Make
+) -> None:
+    with pytest.raises(ConfigError, match=rf"surgery\[0\]\.select: .* selects {name}, which is {kind}\. Adapters are"):
+        operate(whole_of(), LORA | {"select": select})
+
+
+def test_a_layer_gets_adapters_once(whole_of: Make, operate: Make) -> None:
+    with pytest.raises(ConfigError, match=r"surgery\[1\]\.select: .*mixer\.query, which is AdaptedLinear"):
+        operate(whole_of(), LORA, LORA)
+
+
+def test_patterns_that_reach_further_take_the_linear_layers_alone(whole_of: Make, operate: Make) -> None:
+    whole = whole_of()
+    operate(whole, LORA | {"select": ["**", "!**.feed_forward.*"]})
+    leaves = {name.rpartition(".")[2] for name, _ in adapted(whole)}
+    assert leaves == {"query", "key", "value", "output"}
+    assert all(".mixer." in name for name, _ in adapted(whole))
