@@ -21,17 +21,21 @@ from data.sources import build_source, plain_sources, reading_threads
 from data.text.tokenizer import load_tokenizer
 from train.bad_samples import BadSampleLog
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
+from train.efficiency import Efficiency
 from train.engines.engine import Engine, EngineRequest, build_engine
 from train.epochs import require_epochs
 from train.interruption import Interruption
 from train.loop import Loop
-from train.metrics import MetricsLog, read_rows
+from train.metrics import MetricsLog, Sink, read_rows
 from train.objectives.objective import build_objective, require_fields
 from train.optimizer import numel_of
 from train.probes.probe import ProbeContext, build_probe
+from train.profile import Profile
 from train.recipe import Recipe
 from train.run_folder import RunFolder, require_same_data
 from train.state import InitialWeights
+from train.tracker_options import require_packages
+from train.watchdog import Watchdog
 from train.world import World
 
 
@@ -45,6 +49,7 @@ def run(recipe: Recipe, world: World) -> None:
     source = build_source(recipe.data.train, storage_of(recipe.data.cache))
     require_fields(recipe.objective, source, f"data.train (kind {recipe.data.train.kind})")
     _require_vocabulary(recipe)
+    require_packages(recipe.log.trackers)
     require_epochs(recipe, source)
     _set_determinism(recipe.train.deterministic)
     folder = RunFolder(Path(recipe.run))
@@ -58,6 +63,7 @@ def run(recipe: Recipe, world: World) -> None:
         if world.is_main:
             folder.begin(recipe, world, position.step)
             _print_start(recipe, engine, source, position, world)
+        efficiency = Efficiency()
         log = _open_log(recipe, folder, position) if world.is_main else None
         if log is not None:
             stack.enter_context(log)
@@ -79,8 +85,25 @@ def run(recipe: Recipe, world: World) -> None:
         probes = {name: (options, build_probe(options, context)) for name, options in recipe.probes.items()}
         save = functools.partial(_save, checkpoints, engine, recipe, source.fingerprint)
         bad_samples = BadSampleLog(folder.path / "bad_samples", world.rank)
+        watchdog = stack.enter_context(Watchdog(recipe.train.stall_limit_s, folder.path / "stalls", world.rank))
+        profile = Profile(recipe.log.profile, folder.path / "profile", world, step=position.step)
+        stack.callback(profile.close)
+        loop = Loop(
+            recipe,
+            world,
+            engine,
+            loader,
+            probes=probes,
+            save=save,
+            bad_samples=bad_samples,
+            interruption=interruption,
+            watchdog=watchdog,
+            profile=profile,
+            efficiency=efficiency,
+            log=log,
+        )
         with lost_workers_explained(), interruption:
-            Loop(recipe, world, engine, loader, probes, save, bad_samples, interruption, log).run(position)
+            loop.run(position)
     if world.is_main:
         _print_end(recipe, folder)
 
@@ -135,8 +158,16 @@ def _save(checkpoints: Checkpoints, engine: Engine, recipe: Recipe, fingerprint:
 
 
 def _open_log(recipe: Recipe, folder: RunFolder, position: Position) -> MetricsLog:
-    tensorboard = folder.tensorboard if recipe.log.tensorboard else None
-    return MetricsLog(folder.metrics, tensorboard, step=position.step, last=recipe.train.steps)
+    sinks: list[Sink] = []
+    if recipe.log.tensorboard:
+        from train.tensorboard import Events
+
+        sinks.append(Events(folder.tensorboard, recipe, step=position.step))
+    if recipe.log.trackers:
+        from train.trackers import Tracker
+
+        sinks += [Tracker(options, recipe, folder.path) for options in recipe.log.trackers]
+    return MetricsLog(folder.metrics, sinks, step=position.step, last=recipe.train.steps)
 
 
 def _require_vocabulary(recipe: Recipe) -> None:

@@ -7,6 +7,9 @@
     tensorboard/       the same, as events
     checkpoints/       see train.checkpoint
     bad_samples/       see train.bad_samples; only where a sample could not be read
+    profile/           see train.profile; only where log.profile asks for it
+    stalls/            see train.watchdog; only where a step did not end
+    trackers.json      the names of this run in log.trackers
     .lock              held by the process that trains here
 
 A start first only looks (`claim`): whatever it refuses leaves the folder as it was.
