@@ -8,6 +8,7 @@ no MFU.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,16 @@ class Efficiency:
     peak_flops: float | None = None
     "FLOP/s of a rank's device at the run's precision, dense; None where not known."
     num_devices: int = 1
+
+    def facts(self) -> dict[str, Any]:
+        """For environment.json: what the figures of this start rest on."""
+        return {
+            "convention": "model FLOPs: a multiply-add is 2, recomputation is none (Chowdhery et al. 2022, appendix B)",
+            "step_flops": self.step_flops,
+            "device": self.device,
+            "peak_flops_per_device": self.peak_flops,
+            "num_devices": self.num_devices,
+        }
 
     def row(self, step_s: float) -> dict[str, float | None]:
         """The figures of a step that takes `step_s` seconds."""

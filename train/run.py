@@ -60,10 +60,10 @@ def run(recipe: Recipe, world: World) -> None:
         engine = build_engine(recipe.engine, _engine_request(recipe, plan, world))
         checkpoints = Checkpoints(folder.checkpoints, world)
         position = _restore(recipe, engine, checkpoints, source.fingerprint, world)
+        efficiency = _efficiency(world)
         if world.is_main:
-            folder.begin(recipe, world, position.step)
-            _print_start(recipe, engine, source, position, world)
-        efficiency = Efficiency()
+            folder.begin(recipe, world, position.step, efficiency)
+            _print_start(recipe, engine, source, position, world, efficiency)
         log = _open_log(recipe, folder, position) if world.is_main else None
         if log is not None:
             stack.enter_context(log)
@@ -170,6 +170,12 @@ def _open_log(recipe: Recipe, folder: RunFolder, position: Position) -> MetricsL
     return MetricsLog(folder.metrics, sinks, step=position.step, last=recipe.train.steps)
 
 
+def _efficiency(world: World) -> Efficiency:
+    """What MFU is measured against. FLOPs of a step and peaks of devices are not known here yet, so there is none."""
+    device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
+    return Efficiency(device=device, num_devices=world.size)
+
+
 def _require_vocabulary(recipe: Recipe) -> None:
     for key, embedder in recipe.model.embedders.items():
         if hasattr(embedder, "vocab_size"):
@@ -215,7 +221,9 @@ def _on_main(world: World, action: Callable[[], None]) -> None:
         raise failure or ConfigError(str(message))
 
 
-def _print_start(recipe: Recipe, engine: Engine, source: Source, position: Position, world: World) -> None:
+def _print_start(
+    recipe: Recipe, engine: Engine, source: Source, position: Position, world: World, efficiency: Efficiency
+) -> None:
     parameters = sum(torch.Size(shape).numel() for shape in engine.shapes.values())
     trained = sum(numel_of(item) for item in engine.objective.parameters() if item.requires_grad)
     frozen = f", {trained:,} of them trained" if trained < parameters else ""
@@ -229,6 +237,11 @@ def _print_start(recipe: Recipe, engine: Engine, source: Source, position: Posit
         f"data        {len(source):,} samples an epoch, {recipe.batch.global_} a step",
         f"engine      {part.kind}{stage}, {world.size} rank(s) on {world.device.type}; per rank: {held}",
     ]
+    if efficiency.step_flops is not None and efficiency.peak_flops is not None:
+        peak = f"{efficiency.peak_flops / 1e12:,.0f} TFLOP/s peak of {efficiency.device}"
+        lines.append(
+            f"MFU         {efficiency.step_flops:.3g} model FLOPs a step, over {efficiency.num_devices} x {peak}"
+        )
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from train import metrics
-
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 def documented_keys() -> list[str]:
