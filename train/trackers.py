@@ -13,6 +13,7 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
+from configs.errors import ConfigError
 from configs.files import replace_file
 from train.metrics import Row, numbers_of
 from train.recipe import Recipe
@@ -29,8 +30,14 @@ class Tracker:
         found: Any = LOGGER_TYPE_TO_CLASS[options.kind]
         place = {"logging_dir": str(folder)} if found.requires_logging_directory else {}
         going_on = options.going_on(known[options.kind]) if options.kind in known else {}
-        self._tracker = found(options.project, **place, **options.options, **going_on)
-        self._tracker.start()
+        try:
+            self._tracker = found(options.project, **place, **options.options, **going_on)
+            self._tracker.start()
+        except Exception as error:  # the package's own: wrong options, no login, no network
+            raise ConfigError(
+                f"log.trackers: {options.kind} could not be started: {error!r}. Mend its options, or log in to it, or "
+                "take it out of log.trackers."
+            ) from error
         if not going_on:
             self._tracker.store_init_configuration(flattened(recipe.tree()))
             known[options.kind] = options.run_id(self._tracker.tracker)
@@ -38,7 +45,9 @@ class Tracker:
 
     def add(self, prefix: str, row: Row) -> None:
         """Send the numbers of a row."""
-        self._tracker.log({f"{prefix}/{key}": value for key, value in numbers_of(row).items()}, step=row["step"])
+        numbers = {f"{prefix}/{key}": value for key, value in numbers_of(row).items()}
+        if numbers:
+            self._tracker.log(numbers, step=row["step"])
 
     def close(self) -> None:
         """Send what is left."""

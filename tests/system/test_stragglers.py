@@ -1,4 +1,4 @@
-"""A rank that is slow is named, and its time is what the others are held up by, under every engine."""
+"""A rank that is slow is named, and its time is what the others are held up by."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.processes
 _SLOW_S = 0.1
 
 
-@pytest.mark.parametrize("engine", ["kind=accelerate", "zero=0", "zero=2", "zero=3"])
+@pytest.mark.parametrize("engine", ["kind=accelerate", "zero=3"])
 def test_a_slow_rank_is_named_and_holds_up_the_other(engine: str, trainer: Trainer) -> None:
     command = trainer.command(f"engine.{engine}", "train.steps=6", "batch.global=8", "batch.micro=4", ranks=2)
     place = command.index("train")
