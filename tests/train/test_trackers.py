@@ -104,7 +104,7 @@ def test_mlflow_goes_on_by_the_name_that_it_gave(
 
 
 def test_what_a_tracker_refuses_is_a_message(mlflow: Package, tmp_path: Path, recipe_of: Callable[..., Recipe]) -> None:
-    with pytest.raises(ConfigError, match="log.trackers: mlflow could not be started: .*no_such_option"):
+    with pytest.raises(ConfigError, match=r"log.trackers: mlflow could not be started: .*no_such_option"):
         Tracker(MLflowOptions(options={"no_such_option": 1}), recipe_of(tmp_path), tmp_path)
     assert not (tmp_path / "trackers.json").exists()
 
