@@ -29,17 +29,22 @@ from torch import Tensor, nn
 from data.batches import BatchPlan
 from data.loader import Batch, TrainLoader
 from data.sample import Sample
+from train.bad_samples import BadSampleLog
 from train.checkpoint import Position
+from train.efficiency import Efficiency
 from train.engines.deepspeed import configuration, import_deepspeed
 from train.engines.engine import Engine, EngineRequest, build_engine
 from train.engines.options import AccelerateOptions, DeepSpeedOptions
+from train.interruption import Interruption
 from train.loop import Loop
 from train.metrics import MetricsLog
 from train.objectives.objective import Objective
 from train.optimizer import build_adamw, parameter_groups, set_learning_rate
 from train.options import AdamWOptions
+from train.profile import Profile
 from train.recipe import Recipe, load_recipe
 from train.state import InitialWeights
+from train.watchdog import Watchdog
 from train.world import World
 
 ROWS = 8
@@ -186,8 +191,25 @@ def ours(width: int, depth: int, options: AccelerateOptions | DeepSpeedOptions, 
         ahead = recipe.data.prefetch
         loader = TrainLoader(source, seed=0, plan=plan, start=position.step, stop=last, workers=0, prefetch=ahead)
         clock.marks.clear()
-        with MetricsLog(folder / "metrics.jsonl", None, step=position.step, last=last) as log:
-            loop = Loop(of_round, world, cast(Engine, clock), loader, {}, lambda _: None, log)
+        with (
+            MetricsLog(folder / "metrics.jsonl", step=position.step, last=last) as log,
+            Watchdog(of_round.train.stall_limit_s, folder, 0) as watchdog,
+            Interruption() as interruption,
+        ):
+            loop = Loop(
+                of_round,
+                world,
+                cast(Engine, clock),
+                loader,
+                probes={},
+                save=lambda _: None,
+                bad_samples=BadSampleLog(folder, 0),
+                interruption=interruption,
+                watchdog=watchdog,
+                profile=Profile(None, folder, world, step=position.step),
+                efficiency=Efficiency(step_flops=1e9, device="none", peak_flops=1e12),
+                log=log,
+            )
             position = loop.run(position)
         loader.close()
         return list(np.diff(clock.marks))

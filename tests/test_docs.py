@@ -18,7 +18,9 @@ from data.sources import AnySource, DataOptions
 from launch.cli import main
 from model.options import TransformerOptions
 from model.surgery.options import AnyEdit
+from tests.train.metrics_page import documented_keys
 from train.recipe import Recipe, load_recipe
+from train.tracker_options import AnyTracker
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -93,3 +95,20 @@ def test_every_kind_of_source_and_corpus_is_on_the_data_page() -> None:
     for options in (*sources, *get_args(AnyPack)):
         kind = options.model_fields["kind"].default
         assert f"`{kind}`" in page or f"polytrain pack {kind} " in page, kind
+
+
+def test_the_metrics_page_and_the_docstring_list_the_same_keys() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.M)
+    assert [key for row in rows for key in re.findall(r"`(\w+)`", row)] == documented_keys()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/metrics.md").read_text(), re.DOTALL))
+def test_every_recipe_of_the_metrics_page_is_valid(block: str) -> None:
+    tree = merge(load_tree(ROOT / "configs/quickstart.yaml"), yaml.safe_load(block))
+    assert validate(Recipe, tree, "docs/metrics.md").tree()["log"]
+
+
+def test_every_tracker_is_on_the_metrics_page() -> None:
+    page = (ROOT / "docs/metrics.md").read_text()
+    for options in get_args(get_args(AnyTracker)[0]):
+        assert f"`{options.model_fields['kind'].default}`" in page

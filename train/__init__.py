@@ -24,7 +24,14 @@ Does not belong here: reading data files, layers, command-line presentation beyo
     train.state        named fragments: training state, however it is sharded
     train.checkpoint   crash-safe checkpoints of that state
     train.run_folder   what is in `runs/<name>/`, who may write there
-    train.metrics      metrics.jsonl, TensorBoard, progress
+    train.metrics      metrics.jsonl, progress; what every figure means
+    train.timing       where the time of steps goes, on this rank and over ranks
+    train.efficiency   model FLOPs per second, and their share of what devices can do
+    train.tensorboard  the rows as TensorBoard events, laid out
+    train.trackers     the rows in other trackers
+    train.tracker_options   which trackers there are, and how a run goes on in each
+    train.profile      a few steps under torch's profiler
+    train.watchdog     a step that does not end
     train.epochs       how many epochs a run draws, and whether it may
     train.bad_samples  a record of the samples that could not be read
     train.check        what a recipe would train, without building it
@@ -40,6 +47,7 @@ __all__ = [
     "check",
     "checkpoint",
     "command",
+    "efficiency",
     "engines",
     "epochs",
     "export",
@@ -53,12 +61,18 @@ __all__ = [
     "options",
     "plan",
     "probes",
+    "profile",
     "recipe",
     "run",
     "run_folder",
     "schedule",
     "state",
     "surgery_facts",
+    "tensorboard",
+    "timing",
+    "tracker_options",
+    "trackers",
+    "watchdog",
     "weights",
     "world",
 ]

@@ -5,7 +5,8 @@
     polytrain train configs/quickstart.yaml
 
 are the same command. Exit codes: 0 done, 1 a defect of ours, 2 something for the user to change
-(one message on stderr), 75 stopped where it was asked to and saved (try again), 130 interrupted before training.
+(one message on stderr), 75 stopped where it was asked to and saved (try again), 76 a step did not end
+(`train.watchdog`), 130 interrupted before training.
 """
 
 from __future__ import annotations

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-
-import psutil
+from dataclasses import dataclass
 
 from configs.errors import DataError, TrainingError
 from configs.seeds import derive
 from data.loader import StepBatch, TrainLoader
 from train.bad_samples import BadSampleLog
 from train.checkpoint import Position
+from train.efficiency import Efficiency
 from train.engines.engine import Engine
 from train.interruption import Interrupted, Interruption
-from train.metrics import MetricsLog
+from train.metrics import MetricsLog, Row
 from train.probes.options import AnyProbe
 from train.probes.probe import Probe, ProbeGivenUp
+from train.profile import Profile
 from train.recipe import Recipe
+from train.timing import StepClock
+from train.watchdog import Watchdog
 from train.world import World
 
 
@@ -35,6 +37,9 @@ class Loop:
     save: Callable[[Position], None]
     bad_samples: BadSampleLog
     interruption: Interruption
+    watchdog: Watchdog
+    profile: Profile
+    efficiency: Efficiency
     log: MetricsLog | None
     "On rank 0."
 
@@ -48,22 +53,26 @@ class Loop:
         # What an interruption left out; of a fresh run, what is measured before the first step.
         if not self._measure(position.step, leave_out=self._measured_at(position.step)):
             raise Interrupted(self.interruption.reason, position.step)
-        window = _Window()
+        clock = StepClock(self.world, self.engine.blocked_s)
+        num_bad = 0
         for step in range(position.step + 1, last + 1):
+            self.watchdog.step(step)
             lr = recipe.optimizer.lr * recipe.optimizer.schedule.scale(step - 1, last)
             self.engine.objective.set_step(step - 1, last)
-            batch = window.timed(self._next_batch)
-            self.bad_samples.add(step, batch.bad)
-            counts = [self._count_targets(batch), batch.digest, len(batch.bad), int(self.interruption.is_asked)]
-            targets, digest, num_bad, num_asked = self.world.sum(counts)
-            if targets == 0:
-                raise TrainingError(f"step {step}: the global batch has nothing to predict; look at data.train.")
-            # Dropout and the like draw from torch's generator: its state is a function of the step, not of the past.
-            self.world.seed_generators(derive(recipe.seed, "step", step, self.world.rank))
-            loss_sum = self.engine.forward_backward(batch.micro_batches, targets)
-            grad_norm = self.engine.step(lr)
+            with self.profile.step(step):
+                batch = clock.waiting_for_data(self._next_batch)
+                self.bad_samples.add(step, batch.bad)
+                counts = [self._count_targets(batch), batch.digest, len(batch.bad), int(self.interruption.is_asked)]
+                targets, digest, bad, num_asked = clock.waiting_for_ranks(functools.partial(self.world.sum, counts))
+                if targets == 0:
+                    raise TrainingError(f"step {step}: the global batch has nothing to predict; look at data.train.")
+                # Dropout and the like draw from torch's generator: its state follows from the step, not from the past.
+                self.world.seed_generators(derive(recipe.seed, "step", step, self.world.rank))
+                loss_sum = self.engine.forward_backward(batch.micro_batches, targets)
+                grad_norm = self.engine.step(lr)
             position = Position(step, position.samples + recipe.batch.global_, position.tokens + targets)
-            window.add(targets, num_bad)
+            clock.add(targets)
+            num_bad += bad
             if self.log is not None:
                 self.log.advance()
 
@@ -73,11 +82,16 @@ class Loop:
                 norm = float(grad_norm)
                 _require_finite(step, loss, norm)
                 if step % recipe.log.every == 0 or step == last:
-                    self._log(position, loss, lr, norm, digest, window)
-                    window = _Window()
-            is_asked = num_asked > 0 or not self._measure(step)
+                    figures = clock.row()
+                    figures |= self.efficiency.row(figures["step_s"]) | {"bad_samples": num_bad}
+                    self._log(position, {"loss": loss, "lr": lr, "grad_norm": norm}, figures, digest)
+                    num_bad = 0
+            self.watchdog.rest()
+            with clock.aside("probe"):
+                is_asked = num_asked > 0 or not self._measure(step)
             if is_saved or is_asked:
-                self.save(position)
+                with clock.aside("checkpoint"):
+                    self.save(position)
                 if is_asked or self.world.any(self.interruption.is_asked):
                     raise Interrupted(self.interruption.reason, step)
         return position
@@ -92,26 +106,15 @@ class Loop:
     def _count_targets(self, batch: StepBatch) -> int:
         return sum(self.engine.objective.num_targets(micro) for micro in batch.micro_batches)
 
-    def _log(self, position: Position, loss: float, lr: float, grad_norm: float, digest: int, window: _Window) -> None:
-        if self.log is None:
-            return
-        seconds = window.elapsed()
-        self.log.step(
-            {
-                "step": position.step,
-                "loss": loss,
-                "lr": lr,
-                "grad_norm": grad_norm,
-                "samples": position.samples,
-                "tokens": position.tokens,
-                "tokens_per_s": round(window.targets / seconds, 1),
-                "data_wait_s": round(window.waited / window.steps, 6),
-                "step_s": round(seconds / window.steps, 6),
-                "rss_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
-                "bad_samples": window.bad,
-                "data_digest": f"{digest:016x}",
-            }
-        )
+    def _log(self, position: Position, learned: Row, figures: Row, digest: int) -> None:
+        if self.log is not None:
+            self.log.step(
+                {"step": position.step}
+                | learned
+                | {"samples": position.samples, "tokens": position.tokens}
+                | figures
+                | {"data_digest": f"{digest:016x}"}
+            )
 
     def _measure(self, step: int, *, leave_out: Collection[str] = ()) -> bool:
         """Run the probes that are due; False when one was given up because an end was asked for."""
@@ -140,28 +143,3 @@ def _require_finite(step: int, loss: float, grad_norm: float) -> None:
             "are from before. Start again in another run folder (run=...) with a lower optimizer.lr or "
             "train.clip_norm, or look at data.train around this step."
         )
-
-
-@dataclass
-class _Window:
-    """Times and counts since the last logged step."""
-
-    started: float = field(default_factory=time.perf_counter)
-    waited: float = 0.0
-    steps: int = 0
-    targets: int = 0
-    bad: int = 0
-
-    def timed(self, wait: Callable[[], StepBatch]) -> StepBatch:
-        before = time.perf_counter()
-        batch = wait()
-        self.waited += time.perf_counter() - before
-        return batch
-
-    def add(self, targets: int, bad: int) -> None:
-        self.steps += 1
-        self.targets += targets
-        self.bad += bad
-
-    def elapsed(self) -> float:
-        return time.perf_counter() - self.started

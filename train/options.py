@@ -9,6 +9,7 @@ from pydantic import Field
 from configs.options import Kind, Options, Part
 from model.selectors import Patterns
 from train.schedule import AnySchedule, ConstantSchedule
+from train.tracker_options import AnyTracker
 
 
 class TrainOptions(Options):
@@ -24,6 +25,9 @@ class TrainOptions(Options):
     "torch.compile every block."
     time_limit_s: float | None = Field(default=None, gt=0)
     "Save and leave with exit code 75 (try again) after this many seconds of training, before a walltime limit does."
+    stall_limit_s: float | None = Field(default=1200.0, gt=0)
+    """A step that takes longer ends the job, with the stacks of every rank; null waits. By default longer than any
+    compilation takes, and shorter than the half hour after which collectives give up without saying where."""
     deterministic: bool = True
     "Use deterministic algorithms, so that a resumed run equals an uninterrupted one on every device."
 
@@ -73,6 +77,17 @@ class CheckpointOptions(Options):
     "Newest checkpoints to keep."
 
 
+class ProfileOptions(Options):
+    """Steps that torch's profiler watches. They take longer; a run that goes on from later leaves them out."""
+
+    start: int = Field(default=20, gt=0)
+    "The first of them."
+    steps: int = Field(default=3, gt=0)
+    "How many."
+    ranks: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    "Ranks that write a trace; the lowest prints its table of operators."
+
+
 class LogOptions(Options):
     """What is written while training."""
 
@@ -80,3 +95,7 @@ class LogOptions(Options):
     "Steps between rows of metrics.jsonl."
     tensorboard: bool = True
     "Also write TensorBoard events."
+    trackers: list[AnyTracker] = Field(default_factory=list)
+    "Other trackers that get the rows too: 'wandb', or {kind: wandb, options: {...}}."
+    profile: ProfileOptions | None = None
+    "A few steps to profile; null profiles none."

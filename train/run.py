@@ -21,17 +21,21 @@ from data.sources import build_source, plain_sources, reading_threads
 from data.text.tokenizer import load_tokenizer
 from train.bad_samples import BadSampleLog
 from train.checkpoint import About, Checkpoint, Checkpoints, Position
+from train.efficiency import Efficiency
 from train.engines.engine import Engine, EngineRequest, build_engine
 from train.epochs import require_epochs
 from train.interruption import Interruption
 from train.loop import Loop
-from train.metrics import MetricsLog, read_rows
+from train.metrics import MetricsLog, Sink, read_rows
 from train.objectives.objective import build_objective, require_fields
 from train.optimizer import numel_of
 from train.probes.probe import ProbeContext, build_probe
+from train.profile import Profile
 from train.recipe import Recipe
 from train.run_folder import RunFolder, require_same_data
 from train.state import InitialWeights
+from train.tracker_options import require_packages
+from train.watchdog import Watchdog
 from train.world import World
 
 
@@ -45,6 +49,7 @@ def run(recipe: Recipe, world: World) -> None:
     source = build_source(recipe.data.train, storage_of(recipe.data.cache))
     require_fields(recipe.objective, source, f"data.train (kind {recipe.data.train.kind})")
     _require_vocabulary(recipe)
+    require_packages(recipe.log.trackers)
     require_epochs(recipe, source)
     _set_determinism(recipe.train.deterministic)
     folder = RunFolder(Path(recipe.run))
@@ -55,9 +60,10 @@ def run(recipe: Recipe, world: World) -> None:
         engine = build_engine(recipe.engine, _engine_request(recipe, plan, world))
         checkpoints = Checkpoints(folder.checkpoints, world)
         position = _restore(recipe, engine, checkpoints, source.fingerprint, world)
+        efficiency = _efficiency(world)
         if world.is_main:
-            folder.begin(recipe, world, position.step)
-            _print_start(recipe, engine, source, position, world)
+            folder.begin(recipe, world, position.step, efficiency)
+            _print_start(recipe, engine, source, position, world, efficiency)
         log = _open_log(recipe, folder, position) if world.is_main else None
         if log is not None:
             stack.enter_context(log)
@@ -79,8 +85,25 @@ def run(recipe: Recipe, world: World) -> None:
         probes = {name: (options, build_probe(options, context)) for name, options in recipe.probes.items()}
         save = functools.partial(_save, checkpoints, engine, recipe, source.fingerprint)
         bad_samples = BadSampleLog(folder.path / "bad_samples", world.rank)
+        watchdog = stack.enter_context(Watchdog(recipe.train.stall_limit_s, folder.path / "stalls", world.rank))
+        profile = Profile(recipe.log.profile, folder.path / "profile", world, step=position.step)
+        stack.callback(profile.close)
+        loop = Loop(
+            recipe,
+            world,
+            engine,
+            loader,
+            probes=probes,
+            save=save,
+            bad_samples=bad_samples,
+            interruption=interruption,
+            watchdog=watchdog,
+            profile=profile,
+            efficiency=efficiency,
+            log=log,
+        )
         with lost_workers_explained(), interruption:
-            Loop(recipe, world, engine, loader, probes, save, bad_samples, interruption, log).run(position)
+            loop.run(position)
     if world.is_main:
         _print_end(recipe, folder)
 
@@ -135,8 +158,22 @@ def _save(checkpoints: Checkpoints, engine: Engine, recipe: Recipe, fingerprint:
 
 
 def _open_log(recipe: Recipe, folder: RunFolder, position: Position) -> MetricsLog:
-    tensorboard = folder.tensorboard if recipe.log.tensorboard else None
-    return MetricsLog(folder.metrics, tensorboard, step=position.step, last=recipe.train.steps)
+    sinks: list[Sink] = []
+    if recipe.log.tensorboard:
+        from train.tensorboard import Events
+
+        sinks.append(Events(folder.tensorboard, recipe, step=position.step))
+    if recipe.log.trackers:
+        from train.trackers import Tracker
+
+        sinks += [Tracker(options, recipe, folder.path) for options in recipe.log.trackers]
+    return MetricsLog(folder.metrics, sinks, step=position.step, last=recipe.train.steps)
+
+
+def _efficiency(world: World) -> Efficiency:
+    """What MFU is measured against. FLOPs of a step and peaks of devices are not known here yet, so there is none."""
+    device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
+    return Efficiency(device=device, num_devices=world.size)
 
 
 def _require_vocabulary(recipe: Recipe) -> None:
@@ -184,7 +221,9 @@ def _on_main(world: World, action: Callable[[], None]) -> None:
         raise failure or ConfigError(str(message))
 
 
-def _print_start(recipe: Recipe, engine: Engine, source: Source, position: Position, world: World) -> None:
+def _print_start(
+    recipe: Recipe, engine: Engine, source: Source, position: Position, world: World, efficiency: Efficiency
+) -> None:
     parameters = sum(torch.Size(shape).numel() for shape in engine.shapes.values())
     trained = sum(numel_of(item) for item in engine.objective.parameters() if item.requires_grad)
     frozen = f", {trained:,} of them trained" if trained < parameters else ""
@@ -198,6 +237,11 @@ def _print_start(recipe: Recipe, engine: Engine, source: Source, position: Posit
         f"data        {len(source):,} samples an epoch, {recipe.batch.global_} a step",
         f"engine      {part.kind}{stage}, {world.size} rank(s) on {world.device.type}; per rank: {held}",
     ]
+    if efficiency.step_flops is not None and efficiency.peak_flops is not None:
+        peak = f"{efficiency.peak_flops / 1e12:,.0f} TFLOP/s peak of {efficiency.device}"
+        lines.append(
+            f"MFU         {efficiency.step_flops:.3g} model FLOPs a step, over {efficiency.num_devices} x {peak}"
+        )
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 

@@ -7,6 +7,9 @@
     tensorboard/       the same, as events
     checkpoints/       see train.checkpoint
     bad_samples/       see train.bad_samples; only where a sample could not be read
+    profile/           see train.profile; only where log.profile asks for it
+    stalls/            see train.watchdog; only where a step did not end
+    trackers.json      the names of this run in log.trackers
     .lock              held by the process that trains here
 
 A start first only looks (`claim`): whatever it refuses leaves the folder as it was.
@@ -27,6 +30,7 @@ from typing import IO, Any
 
 from configs.errors import CheckpointError, ConfigError
 from configs.files import replace_file
+from train.efficiency import Efficiency
 from train.recipe import Recipe, differences, recipe_of_run
 from train.world import World
 
@@ -92,13 +96,13 @@ class RunFolder:
             )
         self._lock = lock
 
-    def begin(self, recipe: Recipe, world: World, step: int) -> None:
+    def begin(self, recipe: Recipe, world: World, step: int, efficiency: Efficiency) -> None:
         """Write what describes this start; `step` is where it goes on from."""
         replace_file(self.path / "config.yaml", recipe.yaml())
         if recipe.data.tokenizer is not None and not self.tokenizer.exists():
             replace_file(self.tokenizer, Path(recipe.data.tokenizer).read_bytes())
         start = {"time": _now(), "step": step, "world_size": world.size, "host": socket.gethostname()}
-        environment = _environment(world) | {"starts": [*self._starts(), start]}
+        environment = _environment(world) | {"efficiency": efficiency.facts(), "starts": [*self._starts(), start]}
         replace_file(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
 
     def release(self) -> None:

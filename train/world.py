@@ -108,6 +108,15 @@ class World:
         dist.all_reduce(tensor)
         return tensor.tolist()
 
+    def rows(self, values: Sequence[float]) -> list[list[float]]:
+        """The numbers of every rank, on every rank, float64: one row a rank, all of one length."""
+        if self.size == 1:
+            return [list(values)]
+        mine = torch.tensor(values, dtype=torch.float64)
+        gathered = torch.empty(self.size * len(values), dtype=torch.float64)
+        dist.all_gather_into_tensor(gathered, mine)
+        return gathered.view(self.size, len(values)).tolist()
+
     def gather(self, value: object) -> list[object]:
         """The value of every rank, on every rank (plain data only)."""
         if self.size == 1:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Trainer
+from tests.train.metrics_page import documented_keys
 from train.checkpoint import Checkpoint, Checkpoints
 from train.world import World
 
@@ -150,8 +151,7 @@ def test_under_torchrun_the_message_is_said_once(
 
 def test_rows_of_metrics_have_the_documented_keys(trainer: Trainer) -> None:
     rows = trainer.train(*_ONE, ranks=0)
-    keys = ["step", "loss", "lr", "grad_norm", "samples", "tokens"]
-    keys += ["tokens_per_s", "data_wait_s", "step_s", "rss_mb", "bad_samples", "data_digest"]
+    keys = documented_keys()
     assert [list(row) for row in rows if "probe" not in row] == [keys] * 4
     run = trainer.folder / "run"
     assert (run / "checkpoints" / "latest").read_text().strip() == "step-00000004"

@@ -22,7 +22,7 @@ def row(step: int, **changes: Any) -> dict[str, Any]:
 
 
 def write(path: Path, steps: list[int], *, resumed_from: int = 0, **changes: Any) -> None:
-    with MetricsLog(path, None, step=resumed_from, last=10) as log:
+    with MetricsLog(path, step=resumed_from, last=10) as log:
         for step in steps:
             log.step(row(step, **changes))
 
@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_read_back_in_order(path: Path) -> None:
-    with MetricsLog(path, None, step=0, last=10) as log:
+    with MetricsLog(path, step=0, last=10) as log:
         log.step(row(1))
         log.probe("validation", 1, {"loss": 3.5, "targets": 7})
         log.step(row(2))
@@ -41,7 +41,7 @@ def test_what_is_written_is_read_back_in_order(path: Path) -> None:
 
 
 def test_a_row_is_on_disk_as_soon_as_it_is_logged(path: Path) -> None:
-    with MetricsLog(path, None, step=0, last=10) as log:
+    with MetricsLog(path, step=0, last=10) as log:
         log.step(row(1))
         assert read_rows(path) == [row(1)]
 
@@ -57,7 +57,7 @@ def test_bytes_that_are_no_text_are_no_row(path: Path) -> None:
 
 def test_reopening_drops_the_rows_beyond_the_checkpoint_and_no_others(path: Path) -> None:
     write(path, [1, 2, 3, 4])
-    with MetricsLog(path, None, step=4, last=10) as log:
+    with MetricsLog(path, step=4, last=10) as log:
         log.probe("validation", 4, {"loss": 1.0})
         log.probe("validation", 5, {"loss": 0.9})
     write(path, [5, 6], resumed_from=4)
@@ -102,7 +102,7 @@ def test_numbers_that_json_lacks_become_null(path: Path, value: float) -> None:
 
 def test_text_of_a_probe_survives_in_ascii(path: Path) -> None:
     text = 'line\nline "quoted" \u00e9\U0001f600\u2028'
-    with MetricsLog(path, None, step=0, last=10) as log:
+    with MetricsLog(path, step=0, last=10) as log:
         log.probe("sample", 1, {"prompt": "", "text": text})
         log.step(row(1))
     # Any of these characters unescaped could split the line for some reader.
@@ -111,8 +111,42 @@ def test_text_of_a_probe_survives_in_ascii(path: Path) -> None:
     assert len(read_rows(path)) == 2
 
 
+def test_progress_shows_mfu_where_it_is_known_and_names_a_straggler(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with MetricsLog(path, step=0, last=10) as log:
+        log.step(row(2, mfu=0.4125, straggler=None))
+        log.step(row(3, mfu=None, straggler="rank 3 on node-7"))
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert "MFU 41.2%" in first or "MFU 41.3%" in first
+    assert "MFU" not in second
+    assert third == "step 3/10  straggler: rank 3 on node-7 holds up the others"
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, dict[str, Any]]] = []
+        self.is_closed = False
+
+    def add(self, prefix: str, row: dict[str, Any]) -> None:
+        self.rows.append((prefix, row))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_whatever_else_takes_rows_gets_them_all_and_is_closed(path: Path) -> None:
+    sink = Sink()
+    with MetricsLog(path, [sink], step=0, last=10) as log:
+        log.step(row(1))
+        log.probe("validation", 1, {"loss": 3.5})
+        assert not sink.is_closed
+    assert sink.rows == [("train", row(1)), ("probe/validation", {"step": 1, "probe": "validation", "loss": 3.5})]
+    assert sink.is_closed
+
+
 def test_progress_is_printed_line_by_line_off_a_terminal(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with MetricsLog(path, None, step=0, last=10) as log:
+    with MetricsLog(path, step=0, last=10) as log:
         log.step(row(2))
         log.probe("validation", 2, {"loss": 3.5, "targets": 7})
     captured = capsys.readouterr()
@@ -120,35 +154,3 @@ def test_progress_is_printed_line_by_line_off_a_terminal(path: Path, capsys: pyt
     first, second = captured.err.splitlines()
     assert first.startswith("step 2/10  loss 0.5000  lr 1.00e-01  norm 2  10 tokens/s")
     assert second == "step 2/10  validation: loss 3.5000"
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
-    return {
-        tag: [(item.step, pytest.approx(item.value)) for item in events.Scalars(tag)]
-        for tag in events.Tags()["scalars"]
-    }
-
-
-def test_tensorboard_shows_the_rows_and_a_resumed_run_replaces_what_it_repeats(path: Path) -> None:
-    folder = path.parent / "tensorboard"
-    with MetricsLog(path, folder, step=0, last=10) as log:
-        for step in (1, 2, 3):
-            log.step(row(step))
-        log.probe("validation", 3, {"loss": 9.0})
-    with MetricsLog(path, folder, step=2, last=10) as log:
-        log.step(row(3, loss=7.0))
-        log.probe("validation", 3, {"loss": 5.0})
-        log.probe("sample", 3, {"prompt": "a", "text": "b"})
-    found = scalars(folder)
-    assert found["train/loss"] == [(1, 1.0), (2, 0.5), (3, 7.0)]
-    assert found["probe/validation/loss"] == [(3, 5.0)]
-    assert "train/step" not in found
-
-
-def test_without_tensorboard_no_folder_appears(path: Path) -> None:
-    write(path, [1])
-    assert [item.name for item in path.parent.iterdir()] == ["metrics.jsonl"]

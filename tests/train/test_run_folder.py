@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from configs.errors import CheckpointError, ConfigError
+from train.efficiency import Efficiency
 from train.recipe import Recipe, load_recipe, recipe_of_run
 from train.run_folder import RunFolder, require_same_data
 from train.world import World
@@ -35,7 +36,7 @@ def run(tmp_path: Path) -> Path:
 def start(recipe: Recipe, step: int = 0) -> RunFolder:
     folder = RunFolder(Path(recipe.run))
     folder.claim(recipe)
-    folder.begin(recipe, World(), step)
+    folder.begin(recipe, World(), step, Efficiency())
     return folder
 
 
@@ -195,7 +196,7 @@ def test_a_first_start_killed_at_any_moment_can_be_repeated(
     with monkeypatch.context() as dying:
         dying.setattr(os, "replace", replace_or_die)
         with pytest.raises(KilledError):
-            folder.begin(recipe, World(), 0)
+            folder.begin(recipe, World(), 0, Efficiency())
     folder.release()  # the kernel does this for a dead process
 
     start(recipe).release()

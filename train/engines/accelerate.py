@@ -8,10 +8,12 @@ from contextlib import contextmanager, nullcontext
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor
+from torch.autograd import Variable
 from torch.nn.parallel import DistributedDataParallel
 
 from configs.errors import TrainingError
 from data.loader import Batch
+from train.engines.blocked import BlockedTime
 from train.engines.engine import EngineRequest, Shapes, sum_of, to_device
 from train.engines.options import AccelerateOptions
 from train.engines.replicated import clip_gradients, materialised, replicated_bytes, replicated_fragments
@@ -34,6 +36,7 @@ class AccelerateEngine:
         self._parameters = dict(self.objective.named_parameters())
         self._optimizer = build_adamw(parameter_groups(self.objective, request.optimizer), request.optimizer)
         self._model = self._accelerator.prepare_model(self.objective)
+        self._blocked = BlockedTime(self._world.device)
         self._check()
 
     @property
@@ -57,9 +60,20 @@ class AccelerateEngine:
             is_last = number == len(micro_batches)
             with nullcontext() if is_last else self._accelerator.no_sync(self._model):
                 loss = self._model(to_device(batch, self._world.device))["loss"]
-                self._accelerator.backward(loss * scale)
+                self._backward(loss * scale, is_reduced=is_last and self._world.size > 1)
             losses.append(loss.detach())
         return sum_of(losses)
+
+    def _backward(self, loss: Tensor, *, is_reduced: bool) -> None:
+        """Backward; what DDP does when all gradients are there, which is to wait for their reductions, is timed."""
+        if not is_reduced:
+            self._accelerator.backward(loss)
+            return
+        # Callbacks run in the order in which they are queued, at the end of backward: this one before DDP's.
+        engine = Variable._execution_engine
+        loss.register_hook(lambda _: engine.queue_callback(self._blocked.begin))  # type: ignore[no-untyped-call]
+        self._accelerator.backward(loss)
+        self._blocked.end()
 
     def step(self, lr: float) -> Tensor:
         norm = clip_gradients(list(self._parameters.values()), self._clip_norm)
@@ -79,6 +93,9 @@ class AccelerateEngine:
             self.objective.eval()
             yield
             self.objective.train()
+
+    def blocked_s(self) -> float:
+        return self._blocked.seconds()
 
     def bytes_held(self) -> dict[str, int]:
         return replicated_bytes(self._parameters, self._optimizer)

@@ -30,6 +30,7 @@ from torch import Tensor
 from configs.errors import TrainingError
 from data.loader import Batch
 from model.parameters import shape_of
+from train.engines.blocked import BlockedTime
 from train.engines.engine import EngineRequest, Shapes, storage_bytes, sum_of, to_device
 from train.engines.options import DeepSpeedOptions
 from train.engines.replicated import (
@@ -46,6 +47,18 @@ from train.world import World
 
 _BUCKET_ELEMENTS = 500_000_000
 _PERSISTENT_SHARE = 0.01
+_COLLECTIVES = (
+    "all_gather",
+    "all_gather_coalesced",
+    "all_gather_into_tensor",
+    "all_reduce",
+    "all_reduce_coalesced",
+    "all_to_all_single",
+    "broadcast",
+    "reduce",
+    "reduce_scatter",
+    "reduce_scatter_tensor",
+)
 
 
 class DeepSpeedEngine:
@@ -72,6 +85,7 @@ class DeepSpeedEngine:
             model=objective, optimizer=self._adamw, config=config
         )
         self._parameters: dict[str, Any] = dict(objective.named_parameters())
+        self._blocked = _time_collectives(deepspeed, request.world)
         self._check()
 
     @property
@@ -127,6 +141,9 @@ class DeepSpeedEngine:
             self._engine.eval()
             yield
             self._engine.train()
+
+    def blocked_s(self) -> float:
+        return self._blocked.seconds()
 
     def bytes_held(self) -> dict[str, int]:
         if self._stage == 0:
@@ -214,6 +231,19 @@ class DeepSpeedEngine:
             problem = "parameters changed shape"
         if problem:
             raise TrainingError(f"engine.zero={self._stage} on {world_size} rank(s) was asked for, but {problem}.")
+
+
+def _time_collectives(deepspeed: Any, world: World) -> BlockedTime:
+    """Time the collectives of DeepSpeed's one backend, through which all its stages communicate.
+
+    Its own logger of communication would make every collective wait for the device.
+    """
+    blocked = BlockedTime(world.device)
+    backend = deepspeed.comm.comm.cdb
+    for name in _COLLECTIVES:
+        # From the class: an engine that this process built before has put its own on the instance.
+        setattr(backend, name, blocked.timed(getattr(type(backend), name).__get__(backend)))
+    return blocked
 
 
 def _require_possible(options: DeepSpeedOptions, request: EngineRequest) -> None:

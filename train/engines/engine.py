@@ -73,6 +73,9 @@ class Engine(Protocol):
     def evaluating(self) -> AbstractContextManager[None]:
         """Evaluation mode and no gradients, for several calls."""
 
+    def blocked_s(self) -> float:
+        """Seconds, since it was built, that collectives held up this rank (`train.engines.blocked`)."""
+
     def bytes_held(self) -> dict[str, int]:
         """Bytes of live tensors on this rank: "parameters", "master_weights", "moments"."""
 
