@@ -24,6 +24,7 @@ PACKAGES = [
     "data.tables",
     "data.text",
     "launch",
+    "launch.preflight",
     "model",
     "model.backends",
     "model.embedders",

@@ -1,4 +1,4 @@
-"""Starting things: the command line `polytrain`, and (to come) torchrun and SLURM scripts, preflight checks.
+"""Starting things: the command line `polytrain`, and (to come) torchrun and SLURM scripts.
 
 Belongs here: what a person types and what a scheduler runs. Does not belong here: anything that
 `python -m train` needs, because nothing may import this room.
@@ -7,8 +7,9 @@ Belongs here: what a person types and what a scheduler runs. Does not belong her
     launch.pack        `polytrain pack`
     launch.data        `polytrain data`
     launch.imports     `polytrain import`
+    launch.preflight   `polytrain preflight`
     launch.flags       options classes as command-line flags
     launch.tables      facts as aligned lines
 """
 
-__all__ = ["cli", "data", "flags", "imports", "pack", "tables"]
+__all__ = ["cli", "data", "flags", "imports", "pack", "preflight", "tables"]
