@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-import torch.distributed as dist
+from torch._C._distributed_c10d import Store
 
 from launch.preflight.exchange import Exchange, take
 from launch.preflight.report import Result
@@ -64,9 +64,7 @@ def judged(offset: float, uncertainty: float) -> Result:
     return result
 
 
-def _ask(
-    store: dist.Store, rank: int, number: int, seconds: float, now: Callable[[], float]
-) -> tuple[float, float] | None:
+def _ask(store: Store, rank: int, number: int, seconds: float, now: Callable[[], float]) -> tuple[float, float] | None:
     """Round trip and offset of one question."""
     asked_at, began = now(), time.monotonic()
     store.set(f"ask-{number}/{rank}", json.dumps(True))

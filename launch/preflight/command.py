@@ -222,8 +222,8 @@ def judge(place: Place, names: list[str], reports: Mapping[int, Any], outcomes: 
 
 
 def _absence(place: Place) -> str:
-    there = f"{place.name(0)}:{place.port}"
-    return f"no report: it was not started, is down, does not end its checks, or cannot reach {there}"
+    there = f"node 0 at {place.host}:{place.port}"
+    return f"no report in time: it was not started, is down, hangs in its checks, or cannot reach {there}"
 
 
 def _names(place: Place, exchange: Exchange) -> list[str]:

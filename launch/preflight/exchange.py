@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore, PrefixStore, Store, TCPStore
 
 from configs.errors import UserError
 from launch.preflight.limits import Limit, limited
@@ -38,9 +39,9 @@ class Exchange:
         self.count = place.count
         self._place = place
         self._limit = limit
-        self._server: dist.Store | None = None
+        self._server: Store | None = None
         if place.count == 1:
-            self._store: dist.Store = dist.HashStore()
+            self._store: Store = HashStore()
             return
         if place.rank == 0 and not place.has_store and place.local_rank == 0:
             self._server = self._serve()
@@ -64,7 +65,7 @@ class Exchange:
         found = {rank: self.take(topic, rank, end - time.monotonic()) for rank in ranks}
         return {rank: value for rank, value in found.items() if value is not None}
 
-    def connection(self, seconds: float = 10.0) -> dist.Store:
+    def connection(self, seconds: float = 10.0) -> Store:
         """Another connection to the same store, for what may block: one connection answers one question at a time.
 
         Raises:
@@ -78,23 +79,23 @@ class Exchange:
             return limited(lambda: self._connect(host, seconds), seconds + 5.0)
         except (dist.DistError, TimeoutError):
             raise NotReached(
-                f"{self._place.name(self.rank)} cannot reach {self._place.name(0)} at {host}:{self._place.port} "
-                f"(within {seconds:.3g} s): it is down, was not started, or the network or a firewall between them is."
+                f"{self._place.name(self.rank)} cannot reach node 0 at {self._place.host}:{self._place.port} "
+                f"(within {seconds:.3g} s): that was not started, is down, or the network between them is."
             ) from None
 
-    def _connect(self, host: str, seconds: float) -> dist.Store:
-        store = dist.TCPStore(
+    def _connect(self, host: str, seconds: float) -> Store:
+        store = TCPStore(
             host,
             self._place.port,
             is_master=False,
             wait_for_workers=False,
             timeout=timedelta(seconds=max(1.0, seconds)),
         )
-        return dist.PrefixStore("polytrain-preflight", store)
+        return PrefixStore("polytrain-preflight", store)
 
-    def _serve(self) -> dist.Store:
+    def _serve(self) -> Store:
         try:
-            return dist.TCPStore(
+            return TCPStore(
                 "127.0.0.1",
                 self._place.port,
                 is_master=True,
@@ -108,7 +109,7 @@ class Exchange:
             ) from None
 
 
-def take(store: dist.Store, key: str, seconds: float) -> Any:
+def take(store: Store, key: str, seconds: float) -> Any:
     """The JSON value under `key`; None when nobody writes it within this time.
 
     Raises:

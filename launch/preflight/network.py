@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore, Store
 
 from launch.preflight.exchange import Exchange
 from launch.preflight.limits import Limit, limited
@@ -101,7 +102,7 @@ def exercise(exchange: Exchange, ranks: Sequence[int], name: str, seconds: float
     def run() -> dict[str, Any]:
         speeds = {}
         for backend in dict.fromkeys(lane.backend for lane in lanes()):
-            store = dist.PrefixStore(f"{name}/{backend}/{'-'.join(map(str, ranks))}", exchange.connection(seconds))
+            store = PrefixStore(f"{name}/{backend}/{'-'.join(map(str, ranks))}", exchange.connection(seconds))
             group = _group(backend, store, ranks.index(exchange.rank), len(ranks), seconds)
             for lane in (lane for lane in lanes() if lane.backend == backend):
                 speeds[str(lane)] = asdict(measure(group, lane))
@@ -155,7 +156,7 @@ def known_sum(numel: int, size: int) -> Tensor:
     return (size * (torch.arange(numel) % 251) + size * (size - 1) // 2).float()
 
 
-def _group(backend: str, store: dist.Store, rank: int, size: int, seconds: float) -> Any:
+def _group(backend: str, store: Store, rank: int, size: int, seconds: float) -> Any:
     timeout = timedelta(seconds=seconds)
     if backend == "gloo":
         return dist.ProcessGroupGloo(store, rank, size, timeout)

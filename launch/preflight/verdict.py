@@ -10,8 +10,8 @@ from typing import Any
 
 from launch.preflight.report import CHECKS, Level, Problem, Result
 
-# Of the median of all pairs: half of it may be other jobs on the same switch; a tenth is another kind of network (a link
-# that fell back to a lower rate, the wrong interface, TCP in place of RDMA).
+# Of the median of all pairs: half of it may be other jobs on the same switch; a tenth is another kind of network (a
+# link that fell back to a lower rate, the wrong interface, TCP in place of RDMA).
 _WARN_BELOW = 0.5
 _FAIL_BELOW = 0.1
 
