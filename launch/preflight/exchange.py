@@ -19,6 +19,8 @@ from configs.errors import UserError
 from launch.preflight.limits import Limit, limited
 from launch.preflight.place import Place
 
+_LOST = "the connection to node 0 is lost: it ended, or the network between them broke."
+
 
 class NotReached(UserError):
     """Node 0 does not answer, or no longer."""
@@ -43,13 +45,20 @@ class Exchange:
         if place.count == 1:
             self._store: Store = HashStore()
             return
-        if place.rank == 0 and not place.has_store and place.local_rank == 0:
+        if place.rank == 0 and place.local_rank == 0 and not place.has_store:
             self._server = self._serve()
         self._store = self.connection(limit.left(0.5))
 
     def put(self, topic: str, value: object) -> None:
-        """Tell all nodes something."""
-        self._store.set(f"{topic}/{self.rank}", json.dumps(value))
+        """Tell all nodes something.
+
+        Raises:
+            NotReached: when node 0 is lost.
+        """
+        try:
+            self._store.set(f"{topic}/{self.rank}", json.dumps(value))
+        except dist.DistNetworkError:
+            raise NotReached(_LOST) from None
 
     def take(self, topic: str, rank: int, seconds: float) -> Any:
         """What node `rank` tells; None when it does not within this time.
@@ -122,4 +131,4 @@ def take(store: Store, key: str, seconds: float) -> Any:
     except dist.DistStoreError:
         return None
     except dist.DistNetworkError:
-        raise NotReached("the connection to node 0 is lost: it ended, or the network between did.") from None
+        raise NotReached(_LOST) from None

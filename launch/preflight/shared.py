@@ -26,7 +26,7 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 
 def shared(exchange: Exchange, members: Sequence[int], run: Path, seconds: float) -> Result:
     """Write, rename and look, together with the other nodes."""
-    wait = min(_SECONDS_TO_APPEAR, seconds / 3)
+    wait = min(_SECONDS_TO_APPEAR, seconds / 4)
     if exchange.rank == 0:
         return _lead(exchange, members, run, wait)
     return _follow(exchange, run, wait)
@@ -46,7 +46,10 @@ def _lead(exchange: Exchange, members: Sequence[int], run: Path, wait: float) ->
         replace_file(folder / "token", "second")
         exchange.put("replaced", {"content": "second"})
         exchange.take_all("answered", members[1:], wait + 1)
-        unseen = [rank for rank in members[1:] if not _appears(folder / f"node-{rank}", str(rank), wait / 4)]
+        end = time.monotonic() + wait / 2
+        unseen = [
+            rank for rank in members[1:] if not _appears(folder / f"node-{rank}", str(rank), end - time.monotonic())
+        ]
         result.figures["not seen"] = unseen
     except OSError as error:
         exchange.put("written", None)
@@ -65,15 +68,16 @@ def _follow(exchange: Exchange, run: Path, wait: float) -> Result:
     result = Result()
     try:
         started = time.monotonic()
-        if not _appears(folder / "token", told["content"], wait):
+        is_there = _appears(folder / "token", told["content"], wait)
+        exchange.put("seen", True)  # or not: node 0 need not wait
+        if not is_there:
             result.failures.append(
                 f"{folder.parent} is not the folder that node 0 writes to: what is written there does not appear here "
                 f"within {wait:.3g} s. A run folder must be on a file system that all nodes share"
             )
             return result
         result.figures["seconds to appear"] = round(time.monotonic() - started, 3)
-        exchange.put("seen", True)
-        replaced = exchange.take("replaced", 0, 2 * wait)
+        replaced = exchange.take("replaced", 0, 2 * wait + 2)
         if replaced is None or not _appears(folder / "token", replaced["content"], wait):
             result.failures.append(f"{folder.parent}: a file that node 0 replaced still has its old content here")
         replace_file(folder / f"node-{exchange.rank}", str(exchange.rank))

@@ -118,20 +118,19 @@ def _add_errors(verdict: Verdict, errors: Mapping[Pair, str], tried: Mapping[int
 
 def _add_slow(verdict: Verdict, lane: str, pairs: Mapping[Pair, float]) -> None:
     """Nodes whose pairs are slow, then single slow pairs of other nodes."""
-    if len(pairs) < 3:
-        return  # no majority
-    middle = statistics.median(pairs.values())
     ranks = sorted({rank for pair in pairs for rank in pair})
-    of_node = {rank: statistics.median(value for pair, value in pairs.items() if rank in pair) for rank in ranks}
-    slow = {rank: value / middle for rank, value in of_node.items() if value < _WARN_BELOW * middle}
-    for rank, share in slow.items():
-        text = f"{lane}: {of_node[rank]:.3g} GB/s, {share:.0%} of the median of all pairs ({middle:.3g} GB/s)"
-        verdict.add("FAIL" if share < _FAIL_BELOW else "warn", "pairs", [rank], text)
-    for pair, value in pairs.items():
-        share = value / middle
-        if share < _WARN_BELOW and not set(pair) & slow.keys():
-            text = f"{lane}: {value:.3g} GB/s between them, {share:.0%} of the median ({middle:.3g} GB/s)"
-            verdict.add("FAIL" if share < _FAIL_BELOW else "warn", "pairs", pair, text)
+    if len(ranks) < 3:
+        return  # no majority
+    # The upper median: of three nodes, a slow one makes half of the pairs of the others slow.
+    of_node = {rank: statistics.median_high(value for pair, value in pairs.items() if rank in pair) for rank in ranks}
+    middle = statistics.median_high(of_node.values())
+    slow = {rank for rank, value in of_node.items() if value < _WARN_BELOW * middle}
+    alone = {pair: value for pair, value in pairs.items() if value < _WARN_BELOW * middle and not set(pair) & slow}
+    found = [((rank,), of_node[rank], "with others") for rank in slow]
+    for where, value, whom in (*found, *((pair, value, "between them") for pair, value in alone.items())):
+        level: Level = "FAIL" if value < _FAIL_BELOW * middle else "warn"
+        text = f"{lane}: {value:.3g} GB/s {whom}, {value / middle:.0%} of the median ({middle:.3g} GB/s)"
+        verdict.add(level, "pairs", where, text)
 
 
 def _add_findings(verdict: Verdict, check: str, texts: Mapping[int, Sequence[str]], level: Level) -> None:

@@ -44,7 +44,7 @@ def versions() -> Result:
     facts["cuda"] = torch.version.cuda
     facts["driver"] = _DRIVER.read_text().strip() if _DRIVER.exists() else None
     if torch.cuda.is_available():
-        facts["nccl"] = ".".join(map(str, torch.cuda.nccl.version()))
+        facts["nccl"] = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]
         facts["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return Result(facts=facts)
 
