@@ -172,6 +172,8 @@ def look_at_each_other(
     exchange: Exchange, members: Sequence[int], recipe: Recipe | None, limit: Limit
 ) -> dict[str, Any]:
     """The checks that nodes make together: {"results": {check: Result}, "pairs": ..., "all": ...}."""
+    from torch._C._distributed_c10d import PrefixStore
+
     from launch.preflight import clock, network
     from launch.preflight.report import checked
     from launch.preflight.shared import shared
@@ -193,7 +195,8 @@ def look_at_each_other(
     together = exchange.take("together", 0, limit.left(0.9)) or []
     outcome: dict[str, Any] = {"results": _plain(found), "pairs": met}
     if exchange.rank in together:
-        outcome["all"] = network.exercise(exchange, together, "all", min(pair_seconds, limit.left(0.9)))
+        store = PrefixStore("all", exchange.connection())
+        outcome["all"] = network.exercise(store, exchange.rank, together, min(pair_seconds, limit.left(0.9)))
     return outcome
 
 

@@ -82,6 +82,7 @@ def meet_all(
         By partner: {"speeds": {lane: Speed}}, {"error": text}, or nothing for one that was not met.
     """
     met: dict[int, dict[str, Any]] = {}
+    store = exchange.connection()
     for number, pairs in enumerate(rounds(len(members))):
         pair = next((pair for pair in pairs if exchange.rank in (members[pair[0]], members[pair[1]])), None)
         if pair is None:
@@ -92,18 +93,28 @@ def meet_all(
         exchange.put(f"round-{number}", _GONE if has_given_up else _HERE)
         if has_given_up or exchange.take(f"round-{number}", partner, limit.left(0.8)) != _HERE:
             continue
-        met[partner] = exercise(exchange, ranks, f"pair-{number}", pair_seconds)
+        met[partner] = exercise(PrefixStore(f"round-{number}", store), exchange.rank, ranks, pair_seconds)
+        if "error" in met[partner]:
+            # What was left behind may still wait for an answer on this one.
+            store = exchange.connection()
     return met
 
 
-def exercise(exchange: Exchange, ranks: Sequence[int], name: str, seconds: float) -> dict[str, Any]:
-    """All-reduce among some nodes by every lane: {"speeds": {lane: Speed}} or {"error": text}."""
+def exercise(store: Store, rank: int, ranks: Sequence[int], seconds: float) -> dict[str, Any]:
+    """All-reduce among some nodes by every lane: {"speeds": {lane: Speed}} or {"error": text}.
+
+    Args:
+        store: through which they find each other; nobody else's.
+        rank: this node.
+        ranks: of all of them.
+        seconds: after which it is an error.
+    """
 
     def run() -> dict[str, Any]:
         speeds = {}
         for backend in dict.fromkeys(lane.backend for lane in lanes()):
-            store = PrefixStore(f"{name}/{backend}/{'-'.join(map(str, ranks))}", exchange.connection(seconds))
-            group = _group(backend, store, ranks.index(exchange.rank), len(ranks), seconds)
+            place = PrefixStore(f"{backend}/{'-'.join(map(str, ranks))}", store)
+            group = _group(backend, place, ranks.index(rank), len(ranks), seconds)
             for lane in (lane for lane in lanes() if lane.backend == backend):
                 speeds[str(lane)] = asdict(measure(group, lane))
         return {"speeds": speeds}

@@ -26,13 +26,12 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 
 def shared(exchange: Exchange, members: Sequence[int], run: Path, seconds: float) -> Result:
     """Write, rename and look, together with the other nodes."""
-    wait = min(_SECONDS_TO_APPEAR, seconds / 4)
     if exchange.rank == 0:
-        return _lead(exchange, members, run, wait)
-    return _follow(exchange, run, wait)
+        return _lead(exchange, members, run, seconds)
+    return _follow(exchange, run, seconds)
 
 
-def _lead(exchange: Exchange, members: Sequence[int], run: Path, wait: float) -> Result:
+def _lead(exchange: Exchange, members: Sequence[int], run: Path, seconds: float) -> Result:
     result = Result()
     top = anchor(run)
     # Other nodes look at the same place below or above their run folder, whatever of it exists there.
@@ -42,11 +41,11 @@ def _lead(exchange: Exchange, members: Sequence[int], run: Path, wait: float) ->
         folder.mkdir()
         replace_file(folder / "token", "first")
         exchange.put("written", {"levels": levels, "name": folder.name, "content": "first"})
-        exchange.take_all("seen", members[1:], wait + 1)
+        exchange.take_all("seen", members[1:], seconds / 3)
         replace_file(folder / "token", "second")
         exchange.put("replaced", {"content": "second"})
-        exchange.take_all("answered", members[1:], wait + 1)
-        end = time.monotonic() + wait / 2
+        exchange.take_all("answered", members[1:], seconds / 3)
+        end = time.monotonic() + min(_SECONDS_TO_APPEAR, seconds / 6)
         unseen = [
             rank for rank in members[1:] if not _appears(folder / f"node-{rank}", str(rank), end - time.monotonic())
         ]
@@ -59,8 +58,9 @@ def _lead(exchange: Exchange, members: Sequence[int], run: Path, wait: float) ->
     return result
 
 
-def _follow(exchange: Exchange, run: Path, wait: float) -> Result:
-    told = exchange.take("written", 0, wait + 1)
+def _follow(exchange: Exchange, run: Path, seconds: float) -> Result:
+    wait = min(_SECONDS_TO_APPEAR, seconds / 4)
+    told = exchange.take("written", 0, seconds)
     if told is None:
         return Result()  # node 0 says why
     path = run.absolute()
@@ -77,7 +77,7 @@ def _follow(exchange: Exchange, run: Path, wait: float) -> Result:
             )
             return result
         result.figures["seconds to appear"] = round(time.monotonic() - started, 3)
-        replaced = exchange.take("replaced", 0, 2 * wait + 2)
+        replaced = exchange.take("replaced", 0, seconds / 2)
         if replaced is None or not _appears(folder / "token", replaced["content"], wait):
             result.failures.append(f"{folder.parent}: a file that node 0 replaced still has its old content here")
         replace_file(folder / f"node-{exchange.rank}", str(exchange.rank))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_an_uncertain_offset_accuses_nobody() -> None:
 
 
 def _shared(folders: list[Path]) -> list[Result]:
-    return on_nodes(len(folders), lambda exchange: shared(exchange, range(len(folders)), folders[exchange.rank], 4.0))
+    return on_nodes(len(folders), lambda exchange: shared(exchange, range(len(folders)), folders[exchange.rank], 8.0))
 
 
 def test_one_folder_for_all(tmp_path: Path) -> None:
@@ -122,7 +123,11 @@ def test_a_folder_that_nobody_can_write(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def _meet(exchange: Exchange) -> dict[int, dict[str, Any]]:
-    return network.meet_all(exchange, range(exchange.count), 2.0, Limit(10.0))
+    return network.meet_all(exchange, range(exchange.count), 5.0, Limit(20.0))
+
+
+def _exercise(exchange: Exchange, ranks: Sequence[int], seconds: float) -> dict[str, Any]:
+    return network.exercise(exchange.connection(), exchange.rank, ranks, seconds)
 
 
 def test_every_node_meets_every_other_one() -> None:
@@ -143,14 +148,14 @@ def test_a_partner_that_never_comes_is_waited_for_no_longer_than_the_limit() -> 
 
 def test_a_partner_that_leaves_in_the_middle_is_an_error() -> None:
     def meet(exchange: Exchange) -> dict[str, Any]:
-        return network.exercise(exchange, [0, 1], "pair", 1.0) if exchange.rank == 0 else {}
+        return _exercise(exchange, [0, 1], 1.0) if exchange.rank == 0 else {}
 
     outcome = on_nodes(2, meet)[0]
     assert "timeout" in outcome["error"].lower()
 
 
 def test_all_at_once() -> None:
-    for outcome in on_nodes(3, lambda exchange: network.exercise(exchange, range(3), "all", 5.0)):
+    for outcome in on_nodes(3, lambda exchange: _exercise(exchange, range(3), 5.0)):
         assert outcome["speeds"]["gloo"]["gb_per_s"] > 0
 
 

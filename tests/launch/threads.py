@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -26,10 +27,12 @@ def on_nodes(count: int, action: Callable[[Exchange], Outcome], absent: frozense
     port = free_port()
     # The store ends with the exchange of node 0.
     kept: list[Exchange] = []
+    connected = threading.Barrier(count - len(absent))
 
     def run(rank: int) -> Outcome:
         exchange = Exchange(Place(rank, count, "localhost", port), Limit(20.0))
         kept.append(exchange)
+        connected.wait(30.0)
         return action(exchange)
 
     present = [rank for rank in range(count) if rank not in absent]
