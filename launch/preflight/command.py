@@ -230,9 +230,9 @@ def _absence(place: Place) -> str:
 
 
 def _names(place: Place, exchange: Exchange) -> list[str]:
-    """Host names; two nodes of one name get their rank behind it."""
+    """As the launcher calls them, else their own host names; two nodes of one name get their rank behind it."""
     hosts = exchange.take_all("host", range(place.count), 0)
-    names = [str(hosts.get(rank) or place.name(rank)) for rank in range(place.count)]
+    names = list(place.names) or [hosts.get(rank, place.name(rank)) for rank in range(place.count)]
     return [f"{name}#{rank}" if names.count(name) > 1 else name for rank, name in enumerate(names)]
 
 

@@ -18,6 +18,8 @@ def as_text(verdict: Verdict, seconds: float) -> str:
     problems = sorted(verdict.problems, key=lambda problem: problem.level)
     if problems:
         lines += ["", *(f"{problem.level}  {problem.check}: {problem.text}" for problem in problems)]
+    if verdict.speeds:
+        lines += ["", *(f"all-reduce by {text}" for text in verdict.speeds)]
     bad = {rank for problem in problems if problem.level == "FAIL" for rank in problem.ranks}
     count = len(verdict.names)
     said = f"{len(bad)} of {count} node(s) with failures" if verdict.has_failed else f"{count} node(s) can train"
@@ -38,7 +40,7 @@ def as_tree(verdict: Verdict, reports: Mapping[int, Any]) -> dict[str, Any]:
     problems = [
         {**asdict(problem), "nodes": [verdict.names[rank] for rank in problem.ranks]} for problem in verdict.problems
     ]
-    return {"ok": not verdict.has_failed, "nodes": nodes, "problems": problems}
+    return {"ok": not verdict.has_failed, "nodes": nodes, "problems": problems, "speeds": verdict.speeds}
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

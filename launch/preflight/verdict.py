@@ -31,6 +31,8 @@ class Verdict:
     made: dict[int, set[str]]
     "The checks that were made, by node."
     problems: list[Problem] = field(default_factory=list)
+    speeds: list[str] = field(default_factory=list)
+    "How fast nodes talk, in words."
 
     @property
     def has_failed(self) -> bool:
@@ -75,6 +77,7 @@ def add_pairs(verdict: Verdict, met: Mapping[int, Mapping[int, Mapping[str, Any]
     """What nodes found two at a time. `met[a][b]` is what `a` says of its meeting with `b`."""
     errors: dict[Pair, str] = {}
     speeds: dict[str, dict[Pair, float]] = {}
+    latencies: dict[str, list[float]] = {}
     tried: set[Pair] = set()
     for a, partners in met.items():
         verdict.made.setdefault(a, set()).add("pairs")
@@ -86,9 +89,12 @@ def add_pairs(verdict: Verdict, met: Mapping[int, Mapping[int, Mapping[str, Any]
             for lane, speed in outcome.get("speeds", {}).items():
                 seen = speeds.setdefault(lane, {})
                 seen[pair] = min(seen.get(pair, speed["gb_per_s"]), speed["gb_per_s"])
+                latencies.setdefault(lane, []).append(speed["latency_us"])
     _add_errors(verdict, errors, Counter(rank for pair in tried for rank in pair))
     for lane, seen in speeds.items():
         _add_slow(verdict, lane, {pair: value for pair, value in seen.items() if pair not in errors})
+        of_pairs = _speed(statistics.median(seen.values()), statistics.median(latencies[lane]))
+        verdict.speeds.append(f"{lane}, {len(seen)} pair(s), median: {of_pairs}")
     possible = len(met) * (len(met) - 1) // 2
     if len(tried) < possible and not errors:
         text = f"{possible - len(tried)} of {possible} pairs were not tried: the time was over; raise --timeout"
@@ -101,6 +107,11 @@ def add_all_together(verdict: Verdict, outcomes: Mapping[int, Mapping[str, Any]]
         verdict.made.setdefault(rank, set()).add("all-reduce")
     found = {rank: [f"all-reduce fails ({item['error']})"] for rank, item in outcomes.items() if "error" in item}
     _add_findings(verdict, "all-reduce", found, "FAIL")
+    speeds = [item.get("speeds", {}) for item in outcomes.values()]
+    for lane in dict.fromkeys(lane for found_speeds in speeds for lane in found_speeds):
+        slowest = min((item[lane] for item in speeds if lane in item), key=lambda item: item["gb_per_s"])
+        of_all = _speed(slowest["gb_per_s"], slowest["latency_us"])
+        verdict.speeds.append(f"{lane}, {len(speeds)} nodes together: {of_all}")
 
 
 def _add_errors(verdict: Verdict, errors: Mapping[Pair, str], tried: Mapping[int, int]) -> None:
@@ -158,6 +169,10 @@ def _add_odd_ones(verdict: Verdict, check: str, facts: Mapping[int, Mapping[str,
             if other != value:
                 have = "other has" if len(most) == 1 else "others have"
                 verdict.add(level, check, ranks, f"{name} {_said(other)}, {len(most)} {have} {_said(value)}")
+
+
+def _speed(gb_per_s: float, latency_us: float) -> str:
+    return f"{gb_per_s:.3g} GB/s (bus), {latency_us:.0f} us for a small message"
 
 
 def _said(value: object) -> str:

@@ -479,6 +479,17 @@ def test_all_reduce_of_all() -> None:
     assert _texts(verdict) == ["FAIL node02: all-reduce fails (3 of the sums are wrong)"]
 
 
+def test_speeds_are_those_of_the_median_pair_and_of_the_slowest_node() -> None:
+    verdict = _verdict(3)
+    add_pairs(verdict, _met(3, _0_1=8.0))
+    together = {rank: {"speeds": {"gloo": {"latency_us": 70.0, "gb_per_s": 5.0 + rank}}} for rank in range(3)}
+    add_all_together(verdict, together)
+    assert verdict.speeds == [
+        "gloo, 3 pair(s), median: 10 GB/s (bus), 50 us for a small message",
+        "gloo, 3 nodes together: 5 GB/s (bus), 70 us for a small message",
+    ]
+
+
 def test_the_table_has_a_line_for_each_node_and_each_problem() -> None:
     verdict = _verdict(2)
     add_results(verdict, {0: {"versions": Result()}, 1: {"versions": Result(failures=["too old"], warnings=["odd"])}})

@@ -81,7 +81,7 @@ class Nodes:
         for process in self._started:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.wait()
         for space in (*self._spaces, self._switch):
             subprocess.run(["ip", "netns", "delete", space], capture_output=True, check=False)
             shutil.rmtree(_HOSTS / space, ignore_errors=True)
