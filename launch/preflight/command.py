@@ -17,7 +17,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +36,19 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 3
 
+# Read when torch is imported and when groups are made.
+_TORCH = {
+    "TORCH_CPP_LOG_LEVEL": "FATAL",  # its warnings of nodes that do not answer would bury ours
+    "TORCH_NCCL_BLOCKING_WAIT": "1",  # a node that does not answer is an error here, which would be the end of
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "0",  # the process otherwise
+}
+
 _GRACE_S = 10.0
 _PAIR_SHARE = 1 / 12
 _SECONDS_TO_LEAVE = 5.0
+
+# How long the store outlives the nodes: processes that make no checks (local rank 1, ...) read the verdict, too.
+_SECONDS_FOR_OTHERS = 1.0
 
 _EXAMPLES = """\
 examples:
@@ -84,8 +95,8 @@ def run(arguments: argparse.Namespace) -> None:
         return  # local rank 0 looks
     limit = Limit(arguments.timeout)
     limit.enforce(_GRACE_S, EXIT_FAILED)
-    # torch's own warnings about nodes that do not answer would bury ours. Read when torch is imported.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+    for name, value in _TORCH.items():
+        os.environ.setdefault(name, value)
     # Threads may hang in a driver or in a dead file system: there is no waiting for them.
     leave(_preflight(arguments, place, limit))
 
@@ -110,9 +121,9 @@ def _look(arguments: argparse.Namespace, place: Place, exchange: Exchange, limit
     reports: dict[int, Any] = {}
     if place.rank == 0:
         reports = exchange.take_all("report", range(place.count), limit.left(0.5))
-        exchange.put("members", list(reports))
-    members = exchange.take("members", 0, limit.left())
-    if members is None or place.rank not in members:
+        exchange.put("members", {"all": list(reports), "with recipe": _with_recipe(reports)})
+    members = exchange.take("members", 0, limit.left()) or {"all": []}
+    if place.rank not in members["all"]:
         name = place.name(place.rank)
         print(f"polytrain preflight: {name} was too late: node 0 did not wait for its report", file=sys.stderr)
         return EXIT_FAILED
@@ -120,13 +131,15 @@ def _look(arguments: argparse.Namespace, place: Place, exchange: Exchange, limit
     exchange.put("outcome", outcome)
     if place.rank:
         return _exit_code_of_node_0(exchange, limit)
-    outcomes = exchange.take_all("outcome", members, limit.left(0.95))
+    outcomes = exchange.take_all("outcome", members["all"], limit.left(0.95))
     verdict = judge(place, _names(place, exchange), reports, outcomes)
     _print(verdict, reports, outcomes, limit, as_json=arguments.json)
     code = EXIT_FAILED if verdict.has_failed else 0
     exchange.put("verdict", code)
     # The store ends with this process.
-    exchange.take_all("left", [rank for rank in members if rank], _SECONDS_TO_LEAVE)
+    exchange.take_all("left", [rank for rank in members["all"] if rank], _SECONDS_TO_LEAVE)
+    if place.count > 1:
+        time.sleep(_SECONDS_FOR_OTHERS)
     return code
 
 
@@ -169,29 +182,30 @@ def look_at_this_node(
 
 
 def look_at_each_other(
-    exchange: Exchange, members: Sequence[int], recipe: Recipe | None, limit: Limit
+    exchange: Exchange, members: Mapping[str, list[int]], recipe: Recipe | None, limit: Limit
 ) -> dict[str, Any]:
     """The checks that nodes make together: {"results": {check: Result}, "pairs": ..., "all": ...}."""
+    nodes, sharing = members["all"], members["with recipe"]
     from torch._C._distributed_c10d import PrefixStore
 
     from launch.preflight import clock, network
     from launch.preflight.report import checked
     from launch.preflight.shared import shared
 
-    if len(members) == 1:
+    if len(nodes) == 1:
         return {"results": {}}
     if exchange.rank == 0:
-        clock.answer_all(exchange, members)
+        clock.answer_all(exchange, nodes)
     found = {"clock": checked(lambda: clock.skew(exchange, limit.left(0.6)), limit.left(0.6))}
-    if recipe is not None:
-        found["shared"] = checked(lambda: shared(exchange, members, Path(recipe.run), limit.left(0.7)), limit.left(0.7))
+    if recipe is not None and exchange.rank in sharing:
+        found["shared"] = checked(lambda: shared(exchange, sharing, Path(recipe.run), limit.left(0.7)), limit.left(0.7))
     pair_seconds = max(1.0, _PAIR_SHARE * limit.seconds)
-    met = network.meet_all(exchange, members, pair_seconds, limit)
+    met = network.meet_all(exchange, nodes, pair_seconds, limit)
     exchange.put("met", [rank for rank, outcome in met.items() if "error" not in outcome])
     if exchange.rank == 0:
-        reached = exchange.take_all("met", members, limit.left(0.85))
+        reached = exchange.take_all("met", nodes, limit.left(0.85))
         # One that reaches nobody would only hold up the others; it is named already.
-        exchange.put("together", [rank for rank in members if reached.get(rank)])
+        exchange.put("together", [rank for rank in nodes if reached.get(rank)])
     together = exchange.take("together", 0, limit.left(0.9)) or []
     outcome: dict[str, Any] = {"results": _plain(found), "pairs": met}
     if exchange.rank in together:
@@ -222,6 +236,12 @@ def judge(place: Place, names: list[str], reports: Mapping[int, Any], outcomes: 
     add_pairs(verdict, {rank: {int(other): item for other, item in met.items()} for rank, met in pairs.items()})
     add_all_together(verdict, {rank: outcome["all"] for rank, outcome in outcomes.items() if "all" in outcome})
     return verdict
+
+
+def _with_recipe(reports: Mapping[int, Any]) -> list[int]:
+    """The nodes that could read the recipe, if node 0, who leads, is one, and there are others."""
+    able = [rank for rank, report in reports.items() if report.get("recipe", {}).get("facts")]
+    return able if able[:1] == [0] and len(able) > 1 else []
 
 
 def _absence(place: Place) -> str:

@@ -62,7 +62,7 @@ def _follow(exchange: Exchange, run: Path, seconds: float) -> Result:
     wait = min(_SECONDS_TO_APPEAR, seconds / 4)
     told = exchange.take("written", 0, seconds)
     if told is None:
-        return Result()  # node 0 says why
+        return Result(warnings=["was not looked at: node 0 could not write"])
     path = run.absolute()
     folder = (path, *path.parents)[told["levels"]] / told["name"]
     result = Result()

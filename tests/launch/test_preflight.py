@@ -19,7 +19,7 @@ from configs.errors import ConfigError
 from data.packing.driver import pack
 from data.packing.text.options import TextPackOptions
 from launch.preflight import devices, space, versions
-from launch.preflight.command import judge
+from launch.preflight.command import _with_recipe, judge
 from launch.preflight.data import readable
 from launch.preflight.limits import Limit, limited
 from launch.preflight.network import known_sum, known_values, rounds
@@ -524,6 +524,15 @@ def test_nodes_that_never_report_and_that_are_lost() -> None:
     assert "was lost" in verdict.problems[1].text
     assert [verdict.status(rank, "report") for rank in range(3)] == ["ok", "FAIL", "FAIL"]
     assert verdict.status(0, "clock") == "ok"
+
+
+def test_only_nodes_that_read_the_recipe_look_at_its_folder() -> None:
+    def report(*facts: str) -> dict[str, Any]:
+        return {"recipe": asdict(Result(facts=dict.fromkeys(facts, "1")))}
+
+    assert _with_recipe({0: report("recipe"), 1: report(), 2: report("recipe")}) == [0, 2]
+    assert _with_recipe({0: report(), 1: report("recipe"), 2: report("recipe")}) == []
+    assert _with_recipe({0: {}, 1: {}}) == []
 
 
 # The command

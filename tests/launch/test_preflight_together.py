@@ -117,6 +117,7 @@ def test_a_folder_that_nobody_can_write(tmp_path: Path, monkeypatch: pytest.Monk
     first, second = _shared([tmp_path, tmp_path])
     assert first.failures == [f"{tmp_path} cannot be written: Permission denied"]
     assert second.failures == []
+    assert "node 0 could not write" in second.warnings[0]
 
 
 # The network
