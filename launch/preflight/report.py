@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from configs.errors import UserError
@@ -64,3 +64,8 @@ def checked(action: Callable[[], Result], seconds: float) -> Result:
         return Result(failures=[str(error)])
     except Exception as error:  # drivers and libraries of a broken node raise whatever they do
         return Result(failures=[f"{type(error).__name__}: {error}"])
+
+
+def plain(results: Mapping[str, Result]) -> dict[str, Any]:
+    """Results by check, as JSON has them."""
+    return {check: asdict(result) for check, result in results.items()}

@@ -19,15 +19,17 @@ from configs.errors import ConfigError
 from data.packing.driver import pack
 from data.packing.text.options import TextPackOptions
 from launch.preflight import devices, space, versions
-from launch.preflight.command import _with_recipe, judge
 from launch.preflight.data import readable
+from launch.preflight.judge import add_results, judge
 from launch.preflight.limits import Limit, limited
+from launch.preflight.links import add_all_together, add_pairs
 from launch.preflight.network import known_sum, known_values, rounds
 from launch.preflight.place import Place, expand_hosts, find_place
 from launch.preflight.recipe import examine
 from launch.preflight.report import CHECKS, Result, checked
+from launch.preflight.session import with_recipe
 from launch.preflight.table import as_text, as_tree
-from launch.preflight.verdict import Verdict, add_all_together, add_pairs, add_results
+from launch.preflight.verdict import Verdict
 from train.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +123,15 @@ def test_a_limit_is_shared_out() -> None:
     limit = Limit(100.0)
     assert 49 < limit.left(0.5) <= 50
     assert Limit(0.0).left() == 0
+
+
+def test_a_process_that_hangs_is_ended() -> None:
+    code = "from launch.preflight.limits import Limit; Limit(0.2).enforce(0.2, 3); import time; time.sleep(60)"
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 3
+    assert "not done after 0.4 s" in done.stderr
+    assert time.monotonic() - started < 20
 
 
 # One node
@@ -401,6 +412,19 @@ def test_the_odd_one_is_named(values: list[Any], said: list[str]) -> None:
     assert _versions(dict(enumerate(values))) == said
 
 
+def test_a_check_that_broke_off_is_not_compared() -> None:
+    verdict = _verdict(3)
+    results = [Result(facts={"torch": "2.14.0"}), Result(facts={"torch": "2.14.0"}), Result(failures=["no answer"])]
+    add_results(verdict, {rank: {"versions": result} for rank, result in enumerate(results)})
+    assert _texts(verdict) == ["FAIL node02: no answer"]
+
+
+def test_what_node_0_does_not_see_is_a_failure_of_who_wrote_it() -> None:
+    verdict = _verdict(3)
+    add_results(verdict, {0: {"shared": Result(figures={"not seen": [2]})}, 2: {"shared": Result()}})
+    assert _texts(verdict) == ["FAIL node02: what it writes to the run folder does not appear on node00"]
+
+
 def test_kernels_may_differ() -> None:
     assert _versions({0: "6.1", 1: "6.1", 2: "5.4"}, "system") == ["warn node02: torch 5.4, 2 others have 6.1"]
 
@@ -526,13 +550,20 @@ def test_nodes_that_never_report_and_that_are_lost() -> None:
     assert verdict.status(0, "clock") == "ok"
 
 
+def test_a_node_0_that_nobody_reaches() -> None:
+    place = Place(0, 3, "node00", 29400, ("node00", "node01", "node02"))
+    problems = judge(place, list(place.names), {0: {}}, {0: {"results": {}}}).problems
+    assert [problem.ranks for problem in problems] == [(1,), (2,), (0,)]
+    assert problems[-1].text == "node00: no other node reached this one: it may be the broken one"
+
+
 def test_only_nodes_that_read_the_recipe_look_at_its_folder() -> None:
     def report(*facts: str) -> dict[str, Any]:
         return {"recipe": asdict(Result(facts=dict.fromkeys(facts, "1")))}
 
-    assert _with_recipe({0: report("recipe"), 1: report(), 2: report("recipe")}) == [0, 2]
-    assert _with_recipe({0: report(), 1: report("recipe"), 2: report("recipe")}) == []
-    assert _with_recipe({0: {}, 1: {}}) == []
+    assert with_recipe({0: report("recipe"), 1: report(), 2: report("recipe")}) == [0, 2]
+    assert with_recipe({0: report(), 1: report("recipe"), 2: report("recipe")}) == []
+    assert with_recipe({0: {}, 1: {}}) == []
 
 
 # The command
