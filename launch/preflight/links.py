@@ -51,8 +51,11 @@ def add_all_together(verdict: Verdict, outcomes: Mapping[int, Mapping[str, Any]]
     """What nodes found in one all-reduce of all that answer."""
     for rank in outcomes:
         verdict.made.setdefault(rank, set()).add("all-reduce")
-    found = {rank: [f"all-reduce fails ({item['error']})"] for rank, item in outcomes.items() if "error" in item}
-    verdict.add_all("FAIL", "all-reduce", found)
+    errors = {rank: item["error"] for rank, item in outcomes.items() if "error" in item}
+    if errors:
+        # One that fails makes all fail, each with words of its own.
+        text = f"all-reduce of {len(outcomes)} nodes fails ({next(iter(errors.values()))})"
+        verdict.add("FAIL", "all-reduce", list(errors), text)
     speeds = [item.get("speeds", {}) for item in outcomes.values()]
     for lane in dict.fromkeys(lane for found_speeds in speeds for lane in found_speeds):
         slowest = min((item[lane] for item in speeds if lane in item), key=lambda item: item["gb_per_s"])

@@ -71,14 +71,13 @@ def look_at_each_other(
         found["shared"] = checked(lambda: shared(exchange, sharing, Path(recipe.run), limit.left(0.7)), limit.left(0.7))
     pair_seconds = max(1.0, _PAIR_SHARE * limit.seconds)
     met = network.meet_all(exchange, nodes, pair_seconds, limit)
-    exchange.put("met", [rank for rank, outcome in met.items() if "error" not in outcome])
+    exchange.put("missed", [rank for rank, outcome in met.items() if "error" in outcome])
     if exchange.rank == 0:
-        reached = exchange.take_all("met", nodes, limit.left(0.85))
-        # One that reaches nobody would only hold up the others; it is named already.
-        exchange.put("together", [rank for rank in nodes if reached.get(rank)])
+        # A broken pair is named already, and would only break what all do together.
+        exchange.put("together", network.without_broken_pairs(exchange.take_all("missed", nodes, limit.left(0.85))))
     together = exchange.take("together", 0, limit.left(0.9)) or []
     outcome: dict[str, Any] = {"results": plain(found), "pairs": met}
-    if exchange.rank in together:
+    if exchange.rank in together and len(together) > 1:
         store = PrefixStore("all", exchange.connection())
         outcome["all"] = network.exercise(store, exchange.rank, together, min(pair_seconds, limit.left(0.9)))
     return outcome

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -98,6 +99,20 @@ def meet_all(
             # What was left behind may still wait for an answer on this one.
             store = exchange.connection()
     return met
+
+
+def without_broken_pairs(missed: Mapping[int, Sequence[int]]) -> list[int]:
+    """Nodes of which any two reach each other, where `missed` has the partners that each one did not reach.
+
+    Whoever is in most of the broken pairs is left out first.
+    """
+    left = list(missed)
+    broken = {frozenset((rank, partner)) for rank in missed for partner in missed[rank] if partner in missed}
+    while broken:
+        ((worst, _),) = Counter(rank for pair in broken for rank in pair).most_common(1)
+        left.remove(worst)
+        broken = {pair for pair in broken if worst not in pair}
+    return left
 
 
 def exercise(store: Store, rank: int, ranks: Sequence[int], seconds: float) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from launch.preflight.data import readable
 from launch.preflight.judge import add_results, judge
 from launch.preflight.limits import Limit, limited
 from launch.preflight.links import add_all_together, add_pairs
-from launch.preflight.network import known_sum, known_values, rounds
+from launch.preflight.network import known_sum, known_values, rounds, without_broken_pairs
 from launch.preflight.place import Place, expand_hosts, find_place
 from launch.preflight.recipe import examine
 from launch.preflight.report import CHECKS, Result, checked
@@ -368,6 +368,21 @@ def test_everybody_meets_everybody_once(count: int) -> None:
     assert sorted(met) == [(a, b) for a in range(count) for b in range(a + 1, count)]
 
 
+@pytest.mark.parametrize(
+    ("missed", "together"),
+    [
+        ({0: [], 1: [], 2: []}, [0, 1, 2]),
+        ({0: [2], 1: [2], 2: [0, 1], 3: []}, [0, 1, 3]),
+        ({0: [], 1: [3], 2: [3], 3: [1, 2]}, [0, 1, 2]),
+        ({0: [1], 1: [0]}, [1]),
+        ({0: [2], 1: [2]}, [0, 1]),  # 2 was lost
+        ({0: [], 1: [2], 2: []}, [0, 2]),  # it was enough for one of them
+    ],
+)
+def test_all_together_are_those_that_reach_each_other(missed: dict[int, list[int]], together: list[int]) -> None:
+    assert without_broken_pairs(missed) == together
+
+
 def test_known_sums_are_sums() -> None:
     summed = torch.stack([known_values(1000, rank) for rank in range(5)]).sum(0)
     assert torch.equal(summed, known_sum(1000, 5))
@@ -500,7 +515,7 @@ def test_pairs_that_the_time_was_too_short_for() -> None:
 def test_all_reduce_of_all() -> None:
     verdict = _verdict(3)
     add_all_together(verdict, {0: {"speeds": {}}, 1: {"speeds": {}}, 2: {"error": "3 of the sums are wrong"}})
-    assert _texts(verdict) == ["FAIL node02: all-reduce fails (3 of the sums are wrong)"]
+    assert _texts(verdict) == ["FAIL node02: all-reduce of 3 nodes fails (3 of the sums are wrong)"]
 
 
 def test_speeds_are_those_of_the_median_pair_and_of_the_slowest_node() -> None:

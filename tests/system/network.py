@@ -51,6 +51,16 @@ class Nodes:
         """Plug the cable of a node in, or pull it."""
         _ip("-n", self._spaces[rank], "link", "set", "eth0", "up" if is_up else "down")
 
+    @contextmanager
+    def no_way(self, rank: int, other: int) -> Iterator[None]:
+        """Let nothing from one node reach another one; both reach all others."""
+        route = ("blackhole", _address(other))
+        _ip("-n", self._spaces[rank], "route", "add", *route)
+        try:
+            yield
+        finally:
+            _ip("-n", self._spaces[rank], "route", "delete", *route)
+
     def start(
         self, rank: int, command: Sequence[str], variables: Mapping[str, str], small_disk: Path | None = None
     ) -> subprocess.Popen[str]:

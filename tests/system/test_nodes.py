@@ -137,6 +137,17 @@ def test_preflight_names_the_node_whose_link_is_down(nodes: Nodes, preflight: Pr
     assert "node02 cannot reach node 0 at node00" in outputs[2]
 
 
+def test_preflight_names_two_nodes_that_do_not_reach_each_other(nodes: Nodes, preflight: Preflight) -> None:
+    with nodes.no_way(2, 1):
+        codes, said, outputs = preflight()
+    assert codes == [3, 3, 3], outputs
+    ((check, named, text),) = _failures(said)
+    assert (check, named) == ("pairs", ["node01", "node02"])
+    assert "all-reduce between them fails" in text
+    # What is left goes on: two of the three can still do it together.
+    assert sorted(node["checks"]["all-reduce"] for node in said["nodes"]) == ["-", "ok", "ok"]
+
+
 def test_preflight_names_the_node_with_another_version(preflight: Preflight, tmp_path: Path) -> None:
     metadata = tmp_path / "other" / "accelerate-9.9.9.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
