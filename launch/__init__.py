@@ -1,4 +1,4 @@
-"""Starting things: the command line `polytrain`, and (to come) torchrun and SLURM scripts, preflight checks.
+"""Starting things: the command line `polytrain`, torchrun, and (to come) SLURM scripts.
 
 Belongs here: what a person types and what a scheduler runs. Does not belong here: anything that
 `python -m train` needs, because nothing may import this room.
@@ -8,8 +8,10 @@ Belongs here: what a person types and what a scheduler runs. Does not belong her
     launch.data        `polytrain data`
     launch.imports     `polytrain import`
     launch.report      `polytrain report`
+    launch.preflight   `polytrain preflight`
+    launch.agent       torchrun, with the exit code and the signals of the training (launch/torchrun.sh)
     launch.flags       options classes as command-line flags
     launch.tables      facts as aligned lines
 """
 
-__all__ = ["cli", "data", "flags", "imports", "pack", "report", "tables"]
+__all__ = ["agent", "cli", "data", "flags", "imports", "pack", "preflight", "report", "tables"]

@@ -19,6 +19,7 @@ Pretrain transformers of any modality on many machines.
   polytrain pack text stdlib shards/quickstart a corpus -> webdataset shards + index
   polytrain data show shards/quickstart        samples and statistics
   polytrain check configs/quickstart.yaml      validate a recipe and say what it would train
+  polytrain preflight configs/quickstart.yaml  name a broken node before a run
   polytrain train configs/quickstart.yaml      train, or go on from the newest checkpoint
   polytrain report runs/quickstart             curves, samples and recipe as one HTML page
   polytrain generate runs/quickstart "def "    continue a prompt
@@ -84,6 +85,18 @@ def _check(arguments: argparse.Namespace) -> None:
         print(json.dumps({"recipe": recipe.tree(), **facts}, indent=2))
     else:
         print_table(facts)
+
+
+def _preflight_arguments(parser: argparse.ArgumentParser) -> None:
+    from launch.preflight import command as preflight
+
+    preflight.add_arguments(parser)
+
+
+def _preflight(arguments: argparse.Namespace) -> None:
+    from launch.preflight import command as preflight
+
+    preflight.run(arguments)
 
 
 def _pack_arguments(parser: argparse.ArgumentParser) -> None:
@@ -227,6 +240,7 @@ def _schema(_arguments: argparse.Namespace) -> None:
 _COMMANDS: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = [
     ("train", "Train as a recipe says, or go on from the newest checkpoint.", command.add_arguments, command.train),
     ("check", "Validate a recipe; print it resolved, with parameters and data.", _check_arguments, _check),
+    ("preflight", "Look at every node before a run; name a broken one.", _preflight_arguments, _preflight),
     ("pack", "Pack a corpus into webdataset shards with an index.", _pack_arguments, _pack),
     ("data", "Look at shards: samples, statistics, damage.", _data_arguments, _data),
     ("index", "Index webdataset shards that others wrote.", _index_arguments, _index),

@@ -47,7 +47,7 @@ def test_every_path_and_target_that_a_page_names_exists(page: Path) -> None:
 def test_every_polytrain_command_that_a_page_shows_is_one(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    known = set(re.findall(r"^    (\w+) ", capsys.readouterr().out, re.M))
+    known = set(re.findall(r"^    (\w+)\b", capsys.readouterr().out, re.M))
     assert set(re.findall(r"\bpolytrain (?!is\b|to\b)([a-z]+)\b", _code_of(page.read_text()))) <= known
 
 
