@@ -7,8 +7,9 @@ Belongs here: what a person types and what a scheduler runs. Does not belong her
     launch.pack        `polytrain pack`
     launch.data        `polytrain data`
     launch.imports     `polytrain import`
+    launch.agent       torchrun, with the exit code and the signals of the training (launch/torchrun.sh)
     launch.flags       options classes as command-line flags
     launch.tables      facts as aligned lines
 """
 
-__all__ = ["cli", "data", "flags", "imports", "pack", "tables"]
+__all__ = ["agent", "cli", "data", "flags", "imports", "pack", "tables"]

@@ -18,7 +18,7 @@ EXIT_TRY_AGAIN = 75
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 # Launchers pass a signal on to ranks that already had it from the terminal or the scheduler.
-_SECONDS_OF_ONE_REQUEST = 2.0
+SECONDS_OF_ONE_REQUEST = 2.0
 
 
 class Interrupted(Exception):
@@ -70,6 +70,6 @@ class Interruption:
             if os.environ.get("RANK", "0") == "0":
                 # Not print: a handler may run in the middle of one.
                 os.write(2, f"\n{self._signal.name}: stopping after this step; again to leave at once.\n".encode())
-        elif self._clock() - self._asked_at > _SECONDS_OF_ONE_REQUEST:
+        elif self._clock() - self._asked_at > SECONDS_OF_ONE_REQUEST:
             sys.stdout.flush()
             os._exit(128 + number)
