@@ -2,9 +2,9 @@
 
     python -m launch.agent --standalone --nproc-per-node 2 -m train configs/quickstart.yaml
 
-torchrun ends with exit code 1 whatever its ranks ended with, kills them 30 seconds after it was asked to stop, and dies
-of SIGUSR1. Here the exit code is that of the training (75: saved, try again), and SIGTERM, SIGINT and SIGUSR1 are passed
-on to the ranks, which finish the step, save and leave. Whoever asks twice gets out soon.
+torchrun ends with exit code 1 whatever its ranks ended with, kills them 30 seconds after it was asked to stop, and
+dies of SIGUSR1. Here the exit code is that of the training (75: saved, try again), and SIGTERM, SIGINT and SIGUSR1
+are passed on to the ranks, which finish the step, save and leave. Whoever asks twice gets out soon.
 """
 
 from __future__ import annotations
