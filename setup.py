@@ -40,7 +40,12 @@ PACKAGES = [
 
 setup(
     packages=PACKAGES,
-    package_data={"": ["py.typed"], "launch": ["*.sh"], "configs": ["*.json", "**/*.yaml"], "data.packing": ["*.yaml"]},
+    package_data={
+        "": ["py.typed"],
+        "configs": ["*.json", "**/*.yaml"],
+        "data.packing": ["*.yaml"],
+        "launch": ["*.sh", "*.sbatch", "kubernetes/*.yaml"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "accelerate>=1.10",
