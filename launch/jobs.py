@@ -18,6 +18,7 @@ from launch.slurm import MARK, call, require_command
 from launch.tables import print_columns
 
 _FACTS = {"state": "JobState", "reason": "Reason", "time": "RunTime", "nodes": "NodeList", "restarts": "Restarts"}
+_NOTHING = ("", "None", "(null)")
 _COLUMNS = ("job", "state", "reason", "time", "nodes", "restarts", "step", "loss", "run")
 
 
@@ -99,7 +100,7 @@ def _folder(job: dict[str, str]) -> Path:
 def _row(job: dict[str, str]) -> dict[str, Any]:
     number = job["JobId"] if "ArrayTaskId" not in job else f"{job['ArrayJobId']}_{job['ArrayTaskId']}"
     run = _run(job)
-    facts = {name: job.get(theirs, "") for name, theirs in _FACTS.items()}
+    facts = {name: None if job[theirs] in _NOTHING else job[theirs] for name, theirs in _FACTS.items()}
     return {"job": number, **facts, **_progress(run), "run": str(run or f"{_place(job)} (one for each line)")}
 
 
