@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -34,7 +33,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=cred_expire=4
+AuthInfo=cred_expire=5
 SlurmctldPort={ports[0]}
 SlurmctldTimeout=120
 SlurmdTimeout=120
@@ -52,7 +51,7 @@ SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 SlurmdParameters=config_overrides
 ReturnToService=2
 MpiDefault=none
-KillWait=30
+KillWait=15
 NodeName=n[1-2] NodeAddr=127.0.0.1 NodeHostname={host} Port=[{ports[1]}-{ports[2]}] CPUs=4 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
@@ -81,11 +80,8 @@ class Slurm:
         """Submit `launch/slurm.sbatch`, its logs in a folder; returns the number of the job."""
         logs.mkdir(exist_ok=True)
         exported = {"LOGS": str(logs), **variables}
-        flags = (
-            *flags,
-            f"--output={logs}/job.out",
-            f"--export=ALL,{','.join(f'{k}={v}' for k, v in exported.items())}",
-        )
+        export = ",".join(f"{name}={value}" for name, value in exported.items())
+        flags = (*flags, f"--output={logs}/job.out", f"--export=ALL,{export}")
         return self.call("sbatch", "--parsable", *flags, str(_SCRIPT), *arguments).strip()
 
     def facts(self, job: str) -> dict[str, str]:
@@ -94,8 +90,8 @@ class Slurm:
 
     def end_of(self, job: str, timeout_s: float = 150) -> tuple[str, int]:
         """The state in which a job ended, and its exit code."""
-        ended: Callable[[], bool] = lambda: self.facts(job)["JobState"] in ("COMPLETED", "FAILED", "CANCELLED")
-        wait_until(ended, timeout_s)
+        ends = ("COMPLETED", "FAILED", "CANCELLED")
+        wait_until(lambda: self.facts(job)["JobState"] in ends, timeout_s)
         facts = self.facts(job)
         return facts["JobState"], int(facts["ExitCode"].partition(":")[0])
 
@@ -127,7 +123,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
         _start(cluster)
         yield cluster
     finally:
-        subprocess.run(["scancel", "--signal=KILL", "--user=root"], env=cluster.environment)
+        _stop(cluster)
         for path in [*folder.glob("*.pid"), *([munge] if munge else [])]:
             _end(int(path.read_text()))
 
@@ -165,6 +161,13 @@ def _start(cluster: Slurm) -> None:
     wait_until(lambda: subprocess.run(command, env=cluster.environment, capture_output=True).stdout == b"idle 2\n", 60)
 
 
+def _stop(cluster: Slurm) -> None:
+    """End all jobs and wait until they have ended: what they started outlives a slurmd."""
+    subprocess.run(["scancel", "--user=root"], env=cluster.environment, timeout=30)
+    with suppress(AssertionError):
+        wait_until(lambda: not cluster.call("squeue", "--noheader"), 30)
+
+
 def _ports() -> list[int]:
     """A free port, and two free ones in a row."""
     for first in range(17000, 19000, 3):
@@ -179,5 +182,7 @@ def _ports() -> list[int]:
 def _end(pid: int) -> None:
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.terminate()
+        with suppress(psutil.TimeoutExpired):
+            process.wait(10)
+        process.kill()

@@ -19,13 +19,13 @@ __all__ = ["slurm"]
 
 pytestmark = pytest.mark.processes
 
-_STEPS = 400
+_STEPS = 200
 _COMMON = (
     "engine.kind=accelerate",
     "batch.global=8",
     "batch.micro=2",
     "checkpoint.every=1000",
-    f"train.steps={_STEPS}",
+    "train.steps=200",
 )
 _EXACT = ("step", "probe", "loss", "grad_norm", "targets", "bits_per_byte", "data_digest")
 
@@ -68,7 +68,7 @@ def test_a_job_that_is_interrupted_goes_on_exactly(
     logs = shared_trainer.folder / f"{run}.logs"
     arguments = shared_trainer.arguments(*_COMMON, f"run={shared_trainer.folder}/{run}")
     job = slurm.submit("-N2", arguments=arguments, logs=logs)
-    wait_until(_has_reached(shared_trainer, 20, run))
+    wait_until(_has_reached(shared_trainer, 5, run))
     slurm.call(*command, job)
     wait_until(lambda: slurm.facts(job)["Restarts"] == "1")
     assert slurm.end_of(job) == ("COMPLETED", 0), _log(logs)
@@ -115,7 +115,10 @@ def test_a_sweep_is_an_array_of_runs(slurm: Slurm, trainer: Trainer) -> None:
     run = f"{trainer.folder}/run"
     sweep = ["--sweep", "seed=0,1,2", "--nodes", "1", "--time", "10", "--setup", str(slurm.setup)]
     polytrain("slurm", *trainer.arguments(*_COMMON, "train.steps=3"), *sweep)
-    table: Callable[[], list[dict[str, Any]]] = lambda: json.loads(polytrain("status", run, "--json"))
+
+    def table() -> list[dict[str, Any]]:
+        return json.loads(polytrain("status", run, "--json"))
+
     wait_until(lambda: [row["state"] for row in table()] == ["COMPLETED"] * 3)
     assert [Path(row["run"]).name for row in table()] == [f"00{seed}-seed={seed}" for seed in range(3)]
     assert [row["step"] for row in table()] == [3] * 3
