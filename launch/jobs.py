@@ -62,9 +62,7 @@ def cancel(arguments: argparse.Namespace) -> None:
     """End jobs; what they train is saved first, if 30 s (KillWait) are enough for a step and a checkpoint."""
     numbers = {job.get("ArrayJobId", job["JobId"]) for job in _jobs(arguments.which) if _is_alive(job)}
     if not numbers:
-        raise ConfigError(
-            f"{arguments.which}: no job of polytrain that waits or runs. polytrain launch status lists them."
-        )
+        raise ConfigError(f"{arguments.which}: no job of ours that waits or runs. polytrain launch status lists them.")
     call([require_command("scancel"), *sorted(numbers)])
     print(f"cancelled: {', '.join(sorted(numbers))}")
 

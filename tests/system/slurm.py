@@ -26,7 +26,7 @@ _PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
 _SCRIPT = ROOT / "launch" / "slurm.sbatch"
 
 # Two nodes on one host, with more cores than it may have. What is requeued waits for cred_expire, what waits for the
-# scheduler for sched_interval: minutes by default.
+# scheduler for sched_interval: minutes by default. Ranks meet at a port that follows from the number of the job.
 _CONF = """\
 ClusterName=polytrain
 SlurmctldHost={host}(127.0.0.1)
@@ -50,6 +50,7 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 SlurmdParameters=config_overrides
 ReturnToService=2
+FirstJobId={first_job}
 MpiDefault=none
 KillWait=15
 NodeName=n[1-2] NodeAddr=127.0.0.1 NodeHostname={host} Port=[{ports[1]}-{ports[2]}] CPUs=4 State=UNKNOWN
@@ -117,7 +118,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     # Nodes share this machine: threads that wait by spinning would take the cores from each other.
     setup.write_text(f"export PATH={Path(sys.executable).parent}:$PATH OMP_NUM_THREADS=1\n")
     cluster = Slurm(folder / "slurm.conf", setup)
-    cluster.conf.write_text(_CONF.format(folder=folder, host=socket.gethostname().partition(".")[0], ports=_ports()))
+    host, first_job = socket.gethostname().partition(".")[0], 1 + os.getpid() % 10000
+    cluster.conf.write_text(_CONF.format(folder=folder, host=host, ports=_ports(), first_job=first_job))
     munge = _start_munge(folder)
     try:
         _start(cluster)
