@@ -25,7 +25,7 @@ _COLUMNS = ("job", "state", "reason", "time", "nodes", "restarts", "step", "loss
 def add_arguments(parser: argparse.ArgumentParser, *, action: str) -> None:
     """The arguments of one of the three."""
     which = {} if action != "status" else {"nargs": "?"}
-    parser.add_argument("which", metavar="RUN|JOB", help="a run folder, or the number of a job", **which)  # type: ignore[arg-type]
+    parser.add_argument("which", metavar="RUN|JOB", help="a run folder, or a job: 17, 17_2", **which)  # type: ignore[arg-type]
     if action == "status":
         parser.add_argument("--json", action="store_true", help="print a list of objects")
     if action == "logs":
@@ -45,7 +45,7 @@ def status(arguments: argparse.Namespace) -> None:
 
 def logs(arguments: argparse.Namespace) -> None:
     """Print the end of each log of a job, or of the newest job of a run."""
-    if arguments.which.isdecimal():
+    if _is_number(arguments.which):
         files = [file for job in _jobs(arguments.which) for file in _logs_of(_folder(job), arguments.which)]
     else:
         folder = Path(f"{arguments.which}.slurm")
@@ -60,11 +60,13 @@ def logs(arguments: argparse.Namespace) -> None:
 
 def cancel(arguments: argparse.Namespace) -> None:
     """End jobs; what they train is saved first, if 30 s (KillWait) are enough for a step and a checkpoint."""
-    numbers = {job.get("ArrayJobId", job["JobId"]) for job in _jobs(arguments.which) if _is_alive(job)}
-    if not numbers:
+    jobs = [job for job in _jobs(arguments.which) if _is_alive(job)]
+    if not jobs:
         raise ConfigError(f"{arguments.which}: no job of ours that waits or runs. polytrain launch status lists them.")
-    call([require_command("scancel"), *sorted(numbers)])
-    print(f"cancelled: {', '.join(sorted(numbers))}")
+    arrays = {job.get("ArrayJobId", job["JobId"]) for job in jobs}
+    numbers = [arguments.which] if _is_number(arguments.which) else sorted(arrays)
+    call([require_command("scancel"), *numbers])
+    print(f"cancelled: {', '.join(numbers)}")
 
 
 def _is_alive(job: dict[str, str]) -> bool:
@@ -77,13 +79,22 @@ def _jobs(which: str | None) -> list[dict[str, str]]:
     jobs = [job for job in jobs if job.get("Comment", "").startswith(MARK)]
     if which is None:
         return jobs
-    if which.isdecimal():
-        return [job for job in jobs if which in (job["JobId"], job.get("ArrayJobId"))]
+    if _is_number(which):
+        return [job for job in jobs if which in (_number(job), job.get("ArrayJobId"))]
     return [job for job in jobs if _folder(job) == Path(f"{which}.slurm").absolute()]
 
 
 def _parsed(line: str) -> dict[str, str]:
     return dict(re.findall(r"([A-Z]\w*)=(.*?)(?=\s+[A-Z][\w/:]*=|\s*$)", line))
+
+
+def _is_number(which: str) -> bool:
+    return re.fullmatch(r"\d+(_\d+)?", which) is not None
+
+
+def _number(job: dict[str, str]) -> str:
+    """As SLURM's commands take it: 17, or 17_2 for a task of an array."""
+    return f"{job['ArrayJobId']}_{job['ArrayTaskId']}" if "ArrayTaskId" in job else job["JobId"]
 
 
 def _place(job: dict[str, str]) -> Path:
@@ -96,10 +107,9 @@ def _folder(job: dict[str, str]) -> Path:
 
 
 def _row(job: dict[str, str]) -> dict[str, Any]:
-    number = job["JobId"] if "ArrayTaskId" not in job else f"{job['ArrayJobId']}_{job['ArrayTaskId']}"
     run = _run(job)
     facts = {name: None if job[theirs] in _NOTHING else job[theirs] for name, theirs in _FACTS.items()}
-    return {"job": number, **facts, **_progress(run), "run": str(run or f"{_place(job)} (one for each line)")}
+    return {"job": _number(job), **facts, **_progress(run), "run": str(run or f"{_place(job)} (one for each line)")}
 
 
 def _run(job: dict[str, str]) -> Path | None:

@@ -188,7 +188,7 @@ def test_status_tells_jobs_and_their_runs(jobs: Path, capsys: pytest.CaptureFixt
         "run": str(jobs / "q.sweep" / "000-seed=0"),
     }
     assert _status(capsys, "q") == _status(capsys, "8") == [waiting, running]
-    assert _status(capsys, "9") == [running]
+    assert _status(capsys, "8_0") == [running]
     assert _status(capsys, "10") == _status(capsys, "other") == []
 
 
@@ -202,6 +202,8 @@ def test_status_is_a_table_too(jobs: Path, capsys: pytest.CaptureFixture[str]) -
 def test_cancel_ends_the_array_once(jobs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["launch", "cancel", "q"]) == 0
     assert (jobs / "cancelled").read_text() == "8\n"
+    assert main(["launch", "cancel", "8_1"]) == 0
+    assert (jobs / "cancelled").read_text() == "8_1\n"
     assert "10: no job of ours" in _error(capsys, "cancel", "10")
 
 
