@@ -35,11 +35,11 @@ _SECONDS_FOR_OTHER_AGENTS = 5.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run torchrun to its end; returns the exit code of the training."""
-    arguments = parse_args(argv)
+    arguments = parse_args(argv)  # type: ignore[no-untyped-call]
     arguments.signals_to_handle = "SIGHUP,SIGQUIT"  # the others are ours
     _pass_signals_on()
     try:
-        run_torchrun(arguments)
+        run_torchrun(arguments)  # type: ignore[no-untyped-call]
     except ChildFailedError as failure:
         codes = [item.exitcode for item in failure.failures.values()]
         # Ranks leave with 75 once all of them have saved: what happens to the others after that is no matter.

@@ -9,7 +9,6 @@ import argparse
 import json
 import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,5 +128,5 @@ def _progress(run: Path | None) -> dict[str, Any]:
     return {"step": steps[-1]["step"], "loss": steps[-1]["loss"]} if steps else {"step": None, "loss": None}
 
 
-def _logs_of(folder: Path, number: str) -> Sequence[Path]:
+def _logs_of(folder: Path, number: str) -> list[Path]:
     return sorted(file for file in folder.glob("*") if re.search(rf"-{number}[-_.]", file.name))
