@@ -59,17 +59,23 @@ def test_two_nodes_train(whole: list[dict[str, Any]], shared_trainer: Trainer) -
     assert [start["world_size"] for start in starts] == [2]
 
 
-@pytest.mark.parametrize("command", [["scontrol", "requeue"], ["scancel", "--signal=USR1"]], ids=["requeue", "time"])
+_INTERRUPTIONS = {
+    "requeue": ("scontrol", "requeue", "{job}"),
+    "time": ("scancel", "--signal=USR1", "{job}"),
+    "preemption": ("sbatch", "--partition=urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap=true"),
+}
+
+
+@pytest.mark.parametrize("run", _INTERRUPTIONS)
 def test_a_job_that_is_interrupted_goes_on_exactly(
-    command: list[str], whole: list[dict[str, Any]], slurm: Slurm, shared_trainer: Trainer
+    run: str, whole: list[dict[str, Any]], slurm: Slurm, shared_trainer: Trainer
 ) -> None:
-    """Preemption, and the signal that --signal sends before the time is up."""
-    run = command[0]
+    """By hand, by the signal that --signal sends before the time is up, by a job of higher priority."""
     logs = shared_trainer.folder / f"{run}.logs"
     arguments = shared_trainer.arguments(*_COMMON, f"run={shared_trainer.folder}/{run}")
     job = slurm.submit("-N2", arguments=arguments, logs=logs)
     wait_until(_has_reached(shared_trainer, 5, run))
-    slurm.call(*command, job)
+    slurm.call(*(word.format(job=job) for word in _INTERRUPTIONS[run]))
     wait_until(lambda: slurm.facts(job)["Restarts"] == "1")
     assert slurm.end_of(job) == ("COMPLETED", 0), _log(logs)
     starts = json.loads((shared_trainer.folder / run / "environment.json").read_text())["starts"]
