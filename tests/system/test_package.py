@@ -25,5 +25,6 @@ def test_the_wheel_holds_every_module_recipe_and_nothing_else(tmp_path: Path) ->
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
     rooms = ("configs", "data", "model", "train", "launch")
     listed = subprocess.run(["git", "ls-files", *rooms], cwd=ROOT, capture_output=True, text=True, check=True)
-    wanted = {name for name in listed.stdout.splitlines() if name.endswith((".py", ".yaml", ".json", "py.typed"))}
+    kinds = (".py", ".yaml", ".json", ".sh", ".sbatch", "py.typed")
+    wanted = {name for name in listed.stdout.splitlines() if name.endswith(kinds)}
     assert {name for name in names if ".dist-info/" not in name} == wanted

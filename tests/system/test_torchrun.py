@@ -30,6 +30,17 @@ def _start(trainer: Trainer, *overrides: str, **variables: str) -> subprocess.Po
     )
 
 
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def _is_open(port: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_to_the_launcher_alone_saves_and_asks_to_be_tried_again(
     number: signal.Signals, trainer: Trainer
@@ -52,11 +63,19 @@ def test_a_users_error_keeps_its_exit_code(trainer: Trainer) -> None:
     assert "Traceback" not in output
 
 
+def test_a_launcher_that_waits_for_others_can_be_ended(trainer: Trainer) -> None:
+    port = _free_port()
+    place = {"NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NPROC_PER_NODE": "1"}
+    launcher = _start(trainer, **place)
+    wait_until(lambda: _is_open(port))
+    launcher.send_signal(signal.SIGTERM)
+    launcher.communicate(timeout=20)
+    assert launcher.returncode == 128 + signal.SIGTERM
+
+
 @pytest.mark.parametrize("rendezvous", ["static", "c10d"])
 def test_two_nodes_leave_with_the_code_that_the_scheduler_wants(rendezvous: str, trainer: Trainer) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = _free_port()
     common = {"NNODES": "2", "NPROC_PER_NODE": "1", "POLYTRAIN_EXIT_TRY_AGAIN": "138"}
     if rendezvous == "static":
         nodes = [{"NODE_RANK": str(node), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} for node in range(2)]
