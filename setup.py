@@ -46,7 +46,7 @@ setup(
         "": ["py.typed"],
         "configs": ["*.json", "**/*.yaml"],
         "data.packing": ["*.yaml"],
-        "launch": ["*.sh"],
+        "launch": ["*.sh", "*.sbatch", "kubernetes/*.yaml"],
         "launch.report": ["*.html", "*.css", "*.js"],
     },
     python_requires=">=3.11",

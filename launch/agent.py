@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import psutil
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -35,12 +36,13 @@ _SECONDS_FOR_OTHER_AGENTS = 5.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run torchrun to its end; returns the exit code of the training."""
-    arguments = parse_args(argv)
+    arguments = parse_args(argv)  # type: ignore[no-untyped-call]
     arguments.signals_to_handle = "SIGHUP,SIGQUIT"  # the others are ours
     _pass_signals_on()
     try:
-        run_torchrun(arguments)
+        run_torchrun(arguments)  # type: ignore[no-untyped-call]
     except ChildFailedError as failure:
+        signal.set_wakeup_fd(-1)  # nobody is left who could be asked again
         codes = [item.exitcode for item in failure.failures.values()]
         # Ranks leave with 75 once all of them have saved: what happens to the others after that is no matter.
         code = EXIT_TRY_AGAIN if EXIT_TRY_AGAIN in codes else failure.get_first_failure()[1].exitcode
@@ -81,7 +83,8 @@ def _listen(reader: int) -> None:
             continue
         ranks = psutil.Process().children()
         for rank in ranks:
-            rank.send_signal(number)
+            with suppress(psutil.NoSuchProcess):
+                rank.send_signal(number)
         now = time.monotonic()
         if not ranks:
             os._exit(128 + number)

@@ -21,6 +21,8 @@ Pretrain transformers of any modality on many machines.
   polytrain check configs/quickstart.yaml      validate a recipe and say what it would train
   polytrain preflight configs/quickstart.yaml  name a broken node before a run
   polytrain train configs/quickstart.yaml      train, or go on from the newest checkpoint
+  polytrain launch slurm configs/quickstart.yaml --nodes 2 --gpus-per-node 8
+                                               the same on a cluster
   polytrain report runs/quickstart             curves, samples and recipe as one HTML page
   polytrain generate runs/quickstart "def "    continue a prompt
   polytrain export runs/quickstart OUT         a folder that transformers loads
@@ -30,7 +32,13 @@ Pretrain transformers of any modality on many machines.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
-    arguments = _parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
+    parser = _parser(sys.argv[1:] if argv is None else argv)
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse takes overrides only where they stand in one row; they may follow flags too.
+    if rest and (not hasattr(arguments, "overrides") or any(item.startswith("-") for item in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.overrides += rest
     run: Callable[[argparse.Namespace], None] = arguments.run_command
     return command.guarded(lambda: run(arguments), debug=arguments.debug)
 
@@ -121,6 +129,18 @@ def _data(arguments: argparse.Namespace) -> None:
     from launch import data
 
     data.run(arguments)
+
+
+def _launch_arguments(parser: argparse.ArgumentParser) -> None:
+    from launch import cluster
+
+    cluster.add_arguments(parser)
+
+
+def _launch(arguments: argparse.Namespace) -> None:
+    from launch import cluster
+
+    cluster.run(arguments)
 
 
 def _index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -239,6 +259,7 @@ def _schema(_arguments: argparse.Namespace) -> None:
 
 _COMMANDS: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = [
     ("train", "Train as a recipe says, or go on from the newest checkpoint.", command.add_arguments, command.train),
+    ("launch", "Start runs on SLURM, look at them, end them.", _launch_arguments, _launch),
     ("check", "Validate a recipe; print it resolved, with parameters and data.", _check_arguments, _check),
     ("preflight", "Look at every node before a run; name a broken one.", _preflight_arguments, _preflight),
     ("pack", "Pack a corpus into webdataset shards with an index.", _pack_arguments, _pack),

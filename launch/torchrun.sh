@@ -14,7 +14,8 @@
 # The exit code is that of the training: 75 says that it was asked to stop, has saved, and that this command goes on.
 set -euo pipefail
 
-gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | wc -l)
+gpus=$(nvidia-smi --list-gpus 2>/dev/null | grep -c ^GPU) || true
+if [[ -n ${CUDA_VISIBLE_DEVICES+is_set} ]]; then gpus=$(tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c .) || true; fi
 ranks=${NPROC_PER_NODE:-${PET_NPROC_PER_NODE:-$((gpus > 0 ? gpus : 1))}}
 if [[ $ranks =~ ^[0-9]+$ ]]; then
     threads=$(($(nproc) / ranks))

@@ -43,17 +43,20 @@ class Trainer:
     corpus: Path
     folder: Path
 
-    def command(self, *overrides: str, ranks: int) -> list[str]:
-        """The command line of a training; ranks=0 takes no launcher."""
+    def arguments(self, *overrides: str) -> list[str]:
+        """What follows `python -m train`: the recipe and its overrides."""
         paths = [
             f"run={self.folder / 'run'}",
             f"data.train.shards={self.corpus}/train-*.tar",
             f"data.validation.shards={self.corpus}/validation-*.tar",
             f"data.tokenizer={self.corpus}/tokenizer.json",
         ]
+        return [str(ROOT / "configs" / "quickstart.yaml"), *paths, *_TINY, *overrides]
+
+    def command(self, *overrides: str, ranks: int) -> list[str]:
+        """The command line of a training; ranks=0 takes no launcher."""
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks else []
-        recipe = str(ROOT / "configs" / "quickstart.yaml")
-        return [sys.executable, *launcher, "-m", "train", recipe, *paths, *_TINY, *overrides]
+        return [sys.executable, *launcher, "-m", "train", *self.arguments(*overrides)]
 
     def start(self, *overrides: str, ranks: int) -> subprocess.Popen[str]:
         """Start a training in its own process group."""

@@ -14,7 +14,8 @@ Does not belong here: reading data files, layers, command-line presentation beyo
     train.run          the assembly of one run, from a recipe to its end
     train.loop         the loop
     train.interruption signals and time limits: finish the step, save, leave
-    train.world        ranks: process environment, process groups, small host-side reductions
+    train.launchers    what torchrun, SLURM and OpenMPI tell a process about itself
+    train.world        ranks: process groups, small host-side reductions
     train.engines      where parameters live and how a step is taken
     train.objectives   what is learned
     train.probes       measurements that are not the loss being trained
@@ -54,6 +55,7 @@ __all__ = [
     "fit_predict",
     "inference",
     "interruption",
+    "launchers",
     "loop",
     "metrics",
     "objectives",

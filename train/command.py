@@ -2,6 +2,7 @@
 
     python -m train configs/quickstart.yaml
     torchrun --standalone --nproc-per-node 2 -m train configs/quickstart.yaml train.steps=100
+    srun --ntasks-per-node 8 python -m train configs/quickstart.yaml
     polytrain train configs/quickstart.yaml
 
 are the same command. Exit codes: 0 done, 1 a defect of ours, 2 something for the user to change
@@ -22,6 +23,7 @@ from typing import NoReturn
 
 from configs.errors import ConfigError, UserError
 from train.interruption import EXIT_TRY_AGAIN, Interrupted
+from train.launchers import adopt
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -57,6 +59,7 @@ def train(arguments: argparse.Namespace) -> None:
     """Train as the parsed arguments say."""
     from train.recipe import load_recipe
 
+    adopt()  # from here on RANK says which process speaks for all
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     from train.run import run
     from train.world import World

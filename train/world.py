@@ -1,7 +1,6 @@
 """Ranks: the process environment, process groups, and small reductions between hosts.
 
-This is the one place that reads the variables of launchers. Host-side numbers (token counts,
-digests, flags) travel over gloo and never touch the accelerator's stream.
+Host-side numbers (token counts, digests, flags) travel over gloo and never touch the accelerator's stream.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from configs.errors import ConfigError
 from data.processes import die_with_parent
+from train.launchers import NUMBERS, adopt
 
 
 @dataclass(frozen=True)
@@ -29,26 +28,20 @@ class World:
     local_rank: int = 0
     local_size: int = 1
     is_launched: bool = False
-    "Whether torchrun started this process."
+    "Whether a launcher started this process: torchrun, srun, mpirun."
 
     @classmethod
     def from_environment(cls) -> World:
-        """Read what torchrun sets; without it, one process.
+        """Read what torchrun, mpirun or srun set; without them, one process.
 
         Raises:
             ConfigError: when the variables are there but do not make sense.
         """
+        adopt()
         if "RANK" not in os.environ:
             return cls()
-        names = {"rank": "RANK", "size": "WORLD_SIZE", "local_rank": "LOCAL_RANK", "local_size": "LOCAL_WORLD_SIZE"}
-        odd = [name for name in names.values() if not os.environ.get(name, "").isdecimal()]
-        if odd:
-            raise ConfigError(
-                f"process environment: RANK is set, but {', '.join(odd)} is missing or not a number. "
-                "Start with torchrun, or unset RANK for a single process."
-            )
-        numbers = {field: int(os.environ[name]) for field, name in names.items()}
-        return cls(**numbers, is_launched=True)
+        rank, size, local_rank, local_size = (int(os.environ[name]) for name in NUMBERS)
+        return cls(rank, size, local_rank, local_size, is_launched=True)
 
     @property
     def is_main(self) -> bool:

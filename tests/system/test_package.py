@@ -25,6 +25,6 @@ def test_the_wheel_holds_every_module_recipe_and_nothing_else(tmp_path: Path) ->
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
     rooms = ("configs", "data", "model", "train", "launch")
     listed = subprocess.run(["git", "ls-files", *rooms], cwd=ROOT, capture_output=True, text=True, check=True)
-    kinds = (".py", ".yaml", ".json", ".html", ".css", ".js", "py.typed")
+    kinds = (".py", ".yaml", ".json", ".html", ".css", ".js", ".sh", ".sbatch", "py.typed")
     wanted = {name for name in listed.stdout.splitlines() if name.endswith(kinds)}
     assert {name for name in names if ".dist-info/" not in name} == wanted

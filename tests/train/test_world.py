@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -7,15 +9,40 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import ConfigError
+from train import command
+from train.launchers import torchrun_variables
 from train.world import World
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 
 
+# What srun -n4 over two nodes set for its last task, and sbatch for its script (SLURM 22.05).
+SLURM_TASK = {
+    "SLURM_JOB_ID": "17",
+    "SLURM_STEP_ID": "2",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "1",
+    "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_STEP_NODELIST": "gpu[07-08]",
+    "SLURM_STEP_TASKS_PER_NODE": "3,1",
+    "SLURM_TASKS_PER_NODE": "3,1",
+}
+SLURM_SCRIPT = {"SLURM_JOB_ID": "17", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+OPENMPI = {
+    "OMPI_COMM_WORLD_RANK": "5",
+    "OMPI_COMM_WORLD_SIZE": "8",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "4",
+}
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in TORCHRUN:
-        monkeypatch.delenv(name, raising=False)
+    """An environment without launchers; what is written into it is gone after the test."""
+    ours = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "OMPI_", "CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(os, "environ", {name: text for name, text in os.environ.items() if not name.startswith(ours)})
     return monkeypatch
 
 
@@ -56,6 +83,93 @@ def test_an_odd_rank_is_refused(environment: pytest.MonkeyPatch) -> None:
         environment.setenv(name, value)
     with pytest.raises(ConfigError, match="but RANK is missing or not a number"):
         World.from_environment()
+
+
+def test_each_task_of_a_slurm_step_is_a_rank(environment: pytest.MonkeyPatch) -> None:
+    os.environ.update(SLURM_TASK)
+    assert World.from_environment() == World(rank=3, size=4, local_rank=0, local_size=1, is_launched=True)
+    assert os.environ["RANK"] == "3"
+    assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("gpu07", str(20000 + 31 * 17 + 2))
+    assert World.from_environment() == World(rank=3, size=4, local_rank=0, local_size=1, is_launched=True)
+
+
+def test_the_scripts_own_address_comes_first(environment: pytest.MonkeyPatch) -> None:
+    found = torchrun_variables(SLURM_TASK | {"MASTER_ADDR": "10.0.0.7", "MASTER_PORT": "29501"})
+    assert (found["MASTER_ADDR"], found["MASTER_PORT"]) == ("10.0.0.7", "29501")
+
+
+@pytest.mark.parametrize(
+    "shell",
+    [SLURM_SCRIPT, SLURM_SCRIPT | {"MASTER_ADDR": "gpu07"}, SLURM_SCRIPT | {"SLURM_STEP_NUM_TASKS": "1"}],
+    ids=["script", "script with an address", "srun --pty"],
+)
+def test_a_shell_of_slurm_is_one_process(environment: pytest.MonkeyPatch, shell: dict[str, str]) -> None:
+    os.environ.update(shell)
+    assert World.from_environment() == World()
+    assert "RANK" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"),
+    [
+        ("n1", "n1"),
+        ("n[1-2]", "n1"),
+        ("gpu[007,009-011],login", "gpu007"),
+        ("a3,b[2-4]", "a3"),
+        ("r[1-2]n[04-07]", "r1n04"),
+    ],
+)
+def test_the_first_of_slurms_hosts_is_rank_0s(hosts: str, first: str) -> None:
+    assert torchrun_variables(SLURM_TASK | {"SLURM_STEP_NODELIST": hosts})["MASTER_ADDR"] == first
+
+
+@pytest.mark.parametrize(("counts", "last"), [("4", "4"), ("2(x3)", "2"), ("4(x2),3", "3")])
+def test_slurms_counts_of_tasks_are_those_of_this_node(counts: str, last: str) -> None:
+    nodes = {"4": 1, "2(x3)": 3, "4(x2),3": 3}[counts]
+    task = SLURM_TASK | {"SLURM_STEP_TASKS_PER_NODE": counts, "SLURM_NODEID": str(nodes - 1)}
+    assert torchrun_variables(task)["LOCAL_WORLD_SIZE"] == last
+
+
+def test_steps_that_share_a_node_take_different_ports() -> None:
+    tasks = (
+        SLURM_TASK | {"SLURM_JOB_ID": str(job), "SLURM_STEP_ID": str(step)} for job in range(50) for step in range(8)
+    )
+    assert len({torchrun_variables(task)["MASTER_PORT"] for task in tasks}) == 400
+
+
+def test_a_rank_that_sees_one_device_takes_it() -> None:
+    task = SLURM_TASK | {"SLURM_LOCALID": "2"}
+    assert torchrun_variables(task | {"CUDA_VISIBLE_DEVICES": "5"})["LOCAL_RANK"] == "0"
+    assert torchrun_variables(task | {"CUDA_VISIBLE_DEVICES": "4,5,6"})["LOCAL_RANK"] == "2"
+    assert torchrun_variables(task)["LOCAL_RANK"] == "2"
+
+
+def test_openmpis_variables_are_read(environment: pytest.MonkeyPatch) -> None:
+    # mpirun starts its daemons as a step of SLURM, and the ranks inherit what describes the daemon.
+    os.environ.update(SLURM_TASK | OPENMPI | {"MASTER_ADDR": "gpu07"})
+    assert World.from_environment() == World(rank=5, size=8, local_rank=1, local_size=4, is_launched=True)
+    assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("gpu07", "29500")
+
+
+def test_openmpi_on_several_nodes_has_to_say_where_rank_0_is() -> None:
+    with pytest.raises(ConfigError, match=r"MASTER_ADDR is missing.*mpirun -x MASTER_ADDR"):
+        torchrun_variables(OPENMPI)
+    assert torchrun_variables(OPENMPI | {"OMPI_COMM_WORLD_LOCAL_SIZE": "8"})["MASTER_ADDR"] == "127.0.0.1"
+
+
+def test_torchrun_below_slurm_is_torchrun(environment: pytest.MonkeyPatch) -> None:
+    os.environ.update(SLURM_TASK | OPENMPI | TORCHRUN)
+    assert World.from_environment() == World(rank=3, size=4, local_rank=1, local_size=2, is_launched=True)
+
+
+@pytest.mark.parametrize(("launcher", "speaks"), [({}, False), ({"SLURM_PROCID": "0"}, True)])
+def test_one_task_says_what_all_meet(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], launcher: dict[str, str], speaks: bool
+) -> None:
+    environment.setattr(command.time, "sleep", lambda _: None)
+    os.environ.update(SLURM_TASK | launcher)
+    assert command.main(["no_such_recipe.yaml"]) == command.EXIT_USER_ERROR
+    assert ("no such recipe" in capsys.readouterr().err) == speaks
 
 
 def test_alone_nothing_is_communicated() -> None:
