@@ -33,7 +33,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=cred_expire=5
+AuthInfo=cred_expire=5,socket={folder}/munge.socket
 SlurmctldPort={ports[0]}
 SlurmctldTimeout=120
 SlurmdTimeout=120
@@ -123,13 +123,13 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     cluster = Slurm(folder / "slurm.conf", setup)
     host, first_job = socket.gethostname().partition(".")[0], 1 + os.getpid() % 10000
     cluster.conf.write_text(_CONF.format(folder=folder, host=host, ports=_ports(), first_job=first_job))
-    munge = _start_munge(folder)
     try:
+        _start_munge(folder)
         _start(cluster)
         yield cluster
-    finally:
         _stop(cluster)
-        for path in [*folder.glob("*.pid"), *([munge] if munge else [])]:
+    finally:
+        for path in sorted(folder.glob("*.pid"), reverse=True):
             _end(int(path.read_text()))
 
 
@@ -147,15 +147,15 @@ def _install() -> None:
     pytest.skip(f"SLURM could not be installed: {done.stderr.strip()[-200:]}")
 
 
-def _start_munge(folder: Path) -> Path | None:
-    """Start munged unless one answers; returns the file with its number if it was started here."""
-    if subprocess.run(["munge", "--no-input"], capture_output=True).returncode == 0:
-        return None
-    pid = folder / "munged.pid"
-    Path("/run/munge").mkdir(exist_ok=True)
-    shutil.chown("/run/munge", "munge", "munge")
-    subprocess.run(["munged", "--force", f"--pid-file={pid}"], check=True, timeout=30)
-    return pid
+def _start_munge(folder: Path) -> None:
+    """SLURM's authentication, with a key, a socket and a log of its own."""
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o600)
+    files = {"key": key, "pid": folder / "munged.pid", "log": folder / "munged.log", "seed": folder / "munged.seed"}
+    flags = [f"--{name}-file={path}" for name, path in files.items()]
+    # By force: a temporary folder is readable by others, which it would refuse.
+    subprocess.run(["munged", "--force", f"--socket={folder}/munge.socket", *flags], check=True, timeout=30)
 
 
 def _start(cluster: Slurm) -> None:
