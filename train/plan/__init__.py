@@ -4,6 +4,10 @@ Belongs here: counting (parameters, FLOPs, bytes) from shapes, and time from cou
 belong here: measuring a run that goes on, which is `train.metrics`.
 
     train.plan.quantities   the figures that the others exchange
+    train.plan.flops        FLOPs of a recipe
+    train.plan.batches      a batch like those of a recipe
+    train.plan.attention    attention that is counted, not computed
+    train.plan.shadow       running a module for its shapes
 """
 
-__all__ = ["quantities"]
+__all__ = ["attention", "batches", "flops", "quantities", "shadow"]
