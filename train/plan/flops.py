@@ -46,9 +46,9 @@ class Count:
     attention: float
 
     @property
-    def per_row(self) -> float:
-        """All FLOPs of a row."""
-        return (self.products + self.attention) / self.rows
+    def flops(self) -> Flops:
+        """By token."""
+        return Flops(self.products / (self.rows * self.tokens), self.attention / (self.rows * self.tokens**2))
 
 
 def flops_of(recipe: Recipe) -> Flops:
@@ -60,8 +60,7 @@ def flops_of(recipe: Recipe) -> Flops:
     Raises:
         ConfigError: when the recipe does not tell what a batch holds (`train.plan.batches`).
     """
-    found = count_of(recipe)
-    return Flops(found.products / (found.rows * found.tokens), found.attention / (found.rows * found.tokens**2))
+    return count_of(recipe).flops
 
 
 def step_flops(recipe: Recipe) -> float:
@@ -70,7 +69,8 @@ def step_flops(recipe: Recipe) -> float:
     Raises:
         ConfigError: when the recipe does not tell what a batch holds (`train.plan.batches`).
     """
-    return count_of(recipe).per_row * recipe.batch.global_
+    found = count_of(recipe)
+    return (found.products + found.attention) / found.rows * recipe.batch.global_
 
 
 def count_of(recipe: Recipe) -> Count:

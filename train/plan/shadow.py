@@ -33,10 +33,15 @@ class Shadow:
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
 
     @contextmanager
-    def building(self) -> Iterator[None]:
-        """Every tensor made here has no memory."""
-        with self._fake:
-            yield
+    def building(self, dtype: torch.dtype = torch.float32) -> Iterator[None]:
+        """Every tensor made here has no memory; parameters are of this type."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            with self._fake:
+                yield
+        finally:
+            torch.set_default_dtype(before)
 
     def batch(self, batch: Batch) -> Batch:
         """The batch, its floating-point fields without memory."""
