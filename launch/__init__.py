@@ -5,10 +5,11 @@ Belongs here: what a person types and what a scheduler runs. Does not belong her
 
     launch.cli         `polytrain`: one subcommand for each thing a user does
     launch.pack        `polytrain pack`
+    launch.plan        `polytrain plan`
     launch.data        `polytrain data`
     launch.imports     `polytrain import`
     launch.flags       options classes as command-line flags
     launch.tables      facts as aligned lines
 """
 
-__all__ = ["cli", "data", "flags", "imports", "pack", "tables"]
+__all__ = ["cli", "data", "flags", "imports", "pack", "plan", "tables"]

@@ -19,6 +19,7 @@ Pretrain transformers of any modality on many machines.
   polytrain pack text stdlib shards/quickstart a corpus -> webdataset shards + index
   polytrain data show shards/quickstart        samples and statistics
   polytrain check configs/quickstart.yaml      validate a recipe and say what it would train
+  polytrain plan RECIPE --gpu h100 --nodes 4   memory, time and layout on a cluster
   polytrain train configs/quickstart.yaml      train, or go on from the newest checkpoint
   polytrain generate runs/quickstart "def "    continue a prompt
   polytrain export runs/quickstart OUT         a folder that transformers loads
@@ -83,6 +84,18 @@ def _check(arguments: argparse.Namespace) -> None:
         print(json.dumps({"recipe": recipe.tree(), **facts}, indent=2))
     else:
         print_table(facts)
+
+
+def _plan_arguments(parser: argparse.ArgumentParser) -> None:
+    from launch import plan
+
+    plan.add_arguments(parser)
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from launch import plan
+
+    plan.run(arguments)
 
 
 def _pack_arguments(parser: argparse.ArgumentParser) -> None:
@@ -214,6 +227,7 @@ def _schema(_arguments: argparse.Namespace) -> None:
 _COMMANDS: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = [
     ("train", "Train as a recipe says, or go on from the newest checkpoint.", command.add_arguments, command.train),
     ("check", "Validate a recipe; print it resolved, with parameters and data.", _check_arguments, _check),
+    ("plan", "Plan a recipe on a cluster: memory, time, what fits.", _plan_arguments, _plan),
     ("pack", "Pack a corpus into webdataset shards with an index.", _pack_arguments, _pack),
     ("data", "Look at shards: samples, statistics, damage.", _data_arguments, _data),
     ("index", "Index webdataset shards that others wrote.", _index_arguments, _index),

@@ -47,6 +47,8 @@ class Generation(Options):
     attention: list[float] = Field(min_length=3, max_length=3)
     "Low, typical, high: fused attention, forward and backward."
     attention_source: str
+    published: str = "none compared"
+    "How long published runs took against the plan (docs/planning.md)."
 
 
 class Network(Options):
