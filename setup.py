@@ -40,7 +40,12 @@ PACKAGES = [
 
 setup(
     packages=PACKAGES,
-    package_data={"": ["py.typed"], "configs": ["*.json", "**/*.yaml"], "data.packing": ["*.yaml"], "train.plan": ["*.yaml"]},
+    package_data={
+        "": ["py.typed"],
+        "configs": ["*.json", "**/*.yaml"],
+        "data.packing": ["*.yaml"],
+        "train.plan": ["*.yaml"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "accelerate>=1.10",

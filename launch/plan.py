@@ -20,7 +20,7 @@ _EXAMPLES = """\
 examples:
   polytrain plan configs/text/gpt2_124m.yaml --gpu a100-80gb
   polytrain plan configs/text/gpt2_124m.yaml --gpu h100 --nodes 4 --network ndr400 --tokens 300e9
-  polytrain plan configs/text/gpt2_124m.yaml --gpu v100 precision=float32 batch.global=1024
+  polytrain plan configs/text/gpt2_124m.yaml precision=float32 batch.global=1024 --gpu v100
   polytrain plan configs/text/gpt2_124m.yaml --gpu h100 --explain     every formula with its numbers and sources
 """
 _DAY_S = 86400.0
@@ -70,7 +70,9 @@ def run(arguments: argparse.Namespace) -> None:
         print(_nothing_fits(found, question))
         return
     print(f"recommended: {' '.join(chosen.overrides())}\n")
-    print(f"the simplest within 2% of the fastest that fits; {_margin(chosen, question):.0%} of the memory stays free\n")
+    print(
+        f"the simplest within 2% of the fastest that fits; {_margin(chosen, question):.0%} of the memory stays free\n"
+    )
     print_table(facts)
     if arguments.explain:
         print()
@@ -161,7 +163,9 @@ def _margin(item: Candidate, question: Question) -> float:
 
 def _print_candidates(found: list[Candidate], chosen: Candidate | None) -> None:
     kinds = ("weights", "gradients", "optimizer", "activations", "buffers", "device", "host")
-    print(f"{'zero offload   recompute micro':<32}{''.join(f'{kind:>12}' for kind in kinds)}   GB on a GPU{'step s':>9}")
+    print(
+        f"{'zero offload   recompute micro':<32}{''.join(f'{kind:>12}' for kind in kinds)}   GB on a GPU{'step s':>9}"
+    )
     for item in found:
         layout = item.layout
         recompute = "blocks" if layout.recompute else "none"

@@ -15,7 +15,9 @@ RECIPE = ["configs/quickstart.yaml", *SMALL, "data.train.shards=nowhere/*.tar"]
 
 
 def _plan(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = main(["plan", *RECIPE, "--gpu", "a100-80gb", *arguments])
+    overrides = [item for item in arguments if "=" in item]
+    flags = [item for item in arguments if "=" not in item]
+    code = main(["plan", *RECIPE, *overrides, "--gpu", "a100-80gb", *flags])
     return code, *capsys.readouterr()
 
 

@@ -36,7 +36,11 @@ class Candidate:
         """The keys of a recipe that ask for it."""
         layout = self.layout
         keys = ["engine.kind=deepspeed", f"engine.zero={layout.zero}", f"engine.offload={layout.offload}"]
-        return [*keys, f"batch.micro={layout.micro_rows}", f"train.recompute={'blocks' if layout.recompute else 'none'}"]
+        return [
+            *keys,
+            f"batch.micro={layout.micro_rows}",
+            f"train.recompute={'blocks' if layout.recompute else 'none'}",
+        ]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def candidates(question: Question) -> list[Candidate]:
         ConfigError: when the batch cannot be divided among the GPUs, or they lack the precision.
     """
     sizes = micro_sizes(question.global_rows, question.cluster.world_size)
-    found = []
+    found: list[Candidate] = []
     for offload in get_args(Offload):
         for recompute in (False, True):
             for zero in get_args(Zero):
@@ -108,9 +112,7 @@ def _candidate(
     question: Question, sizes: Sequence[int], zero: Zero, offload: Offload, recompute: bool, simplicity: int
 ) -> Candidate:
     cluster, workload = question.cluster, question.workload_of(zero)
-    smallest = Layout(
-        cluster.world_size, cluster.gpus_per_node, zero, offload, recompute, question.precision, sizes[0]
-    )
+    smallest = Layout(cluster.world_size, cluster.gpus_per_node, zero, offload, recompute, question.precision, sizes[0])
     usable = MEMORY_USABLE * cluster.gpu.memory
     layouts = [replace(smallest, micro_rows=size) for size in sizes]
     fitting = [layout for layout in layouts if memory_of(workload, layout).device <= usable]

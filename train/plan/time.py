@@ -4,8 +4,8 @@ What is assumed, once for all devices and models:
 
 - products of matrices run at a share of the dense peak (`GEMM_OF_BEST` of the best shape known), attention at its own;
 - everything else is bound by memory: `PASSES` over what forward saves, and the optimizer's own traffic;
-- collectives are rings through all GPUs, as fast as their slowest link; while a micro-batch computes, the collectives of
-  its other layers run beside it, so only one layer's share is always waited for (Rajbhandari et al. 2020, section 7);
+- collectives are rings through all GPUs, as fast as their slowest link; while a layer computes, the collectives of others
+  run beside it, so only one layer's share is always waited for;
 - nothing else takes time: no data wait, no stragglers, no host that is slower than the device.
 """
 
@@ -23,11 +23,11 @@ Software = Literal["eager", "compiled"]
 
 CASES: tuple[Case, ...] = ("low", "typical", "high")
 GEMM_OF_BEST: dict[Case, float] = {"low": 0.75, "typical": 0.9, "high": 1.0}
-"""Of the best shape that a search found. Typical: 720 TFLOP/s of an H100's 794.5, 620 of an MI300X's 668.4 on the shapes
-of language models (SemiAnalysis, MI300X vs H100 vs H200 Benchmark Part 1, 2024). Low: shapes that fill tiles badly."""
+"""Of the best shape that a search found. Typical: 720 TFLOP/s of an H100's 794.5, 620 of an MI300X's 668.4, on shapes of
+language models (SemiAnalysis, MI300X vs H100 vs H200 Benchmark Part 1, 2024). Low: an assumption."""
 PASSES: dict[Software, float] = {"eager": 5.0, "compiled": 3.0}
-"""How often memory holds a saved byte's worth of element-wise work. Eager: written and read forward, read backward, its
-gradient written and read; compiled: fusion spares the read forward and one pass over the gradient. Counted, not measured."""
+"""How often a byte that forward saves crosses memory. Eager: written and read forward, read backward, its gradient written
+and read. Compiled: fusion spares the read forward and a pass over the gradient. An assumption, not measured."""
 ATTENTION_AGAIN = 3.5 / 3
 "Fused attention computes its scores a second time in backward: 7 products for 6 (Dao 2023, section 4.1)."
 MEMORY_SHARE = 0.85
@@ -115,7 +115,7 @@ def ring_seconds(volume: float, cluster: Cluster) -> float:
     slowest = min(
         cluster.gpu.link if inside > 1 else float("inf"), cluster.network.per_node if nodes > 1 else float("inf")
     )
-    # NCCL waits once along a node and once along the nodes where it works hierarchically; a flat ring would wait longer.
+    # Hierarchical: once along a node, once along the nodes. A flat ring would wait longer.
     latency = (inside - 1) * LINK_LATENCY_S + (nodes - 1) * cluster.network.latency
     return share / (LINK_SHARE * slowest) + latency
 
@@ -153,15 +153,13 @@ def step_time(
         optimizer=on_device if layout.offload == "none" else 0.0,
         communication=communication,
         waiting=waiting,
-        offload=_offload(workload, layout, cluster, share, num_micro),
+        offload=_offload(layout, cluster, share, num_micro),
         model_flops=workload.flops.per_token(workload.tokens_per_row) * workload.tokens_per_row * rows,
         tokens=workload.tokens_per_row * rows,
     )
 
 
-def _computing(
-    workload: Workload, layout: Layout, cluster: Cluster, tokens: int, case: Case
-) -> tuple[float, float]:
+def _computing(workload: Workload, layout: Layout, cluster: Cluster, tokens: int, case: Case) -> tuple[float, float]:
     """Seconds of products and of attention in one micro-batch; recomputing repeats the forward third."""
     peak, generation = peak_of(cluster.gpu, layout), cluster.generation
     again = 1 if layout.recompute else 0
@@ -203,7 +201,7 @@ def _waited(communication: float, computing: float, layers: int) -> float:
     return max(communication - computing * (1 - 1 / layers), communication / layers)
 
 
-def _offload(workload: Workload, layout: Layout, cluster: Cluster, share: float, num_micro: int) -> float:
+def _offload(layout: Layout, cluster: Cluster, share: float, num_micro: int) -> float:
     """Gradients to the host, its update, weights back; parameters too when all is offloaded. Nothing hides it."""
     if layout.offload == "none":
         return 0.0

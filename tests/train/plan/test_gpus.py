@@ -57,7 +57,7 @@ def test_every_device_is_complete_and_its_names_are_its_own() -> None:
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="--gpu h10: .*did you mean 'h100'"):
+    with pytest.raises(ConfigError, match=r"--gpu h10: .*did you mean 'h100'"):
         find_gpu("h10")
-    with pytest.raises(ConfigError, match="--network ndr40: .*did you mean 'ndr400'"):
+    with pytest.raises(ConfigError, match=r"--network ndr40: .*did you mean 'ndr400'"):
         find_network("ndr40")
