@@ -2,10 +2,11 @@
 
 What is assumed, once for all devices and models:
 
-- products of matrices run at a share of the dense peak (`GEMM_OF_BEST` of the best shape known), attention at its own;
+- products of matrices reach a share of the dense peak (`GEMM_OF_BEST` of the best shape known), attention
+  its own;
 - everything else is bound by memory: `PASSES` over what forward saves, and the optimizer's own traffic;
-- collectives are rings through all GPUs, as fast as their slowest link; while a layer computes, the collectives of others
-  run beside it, so only one layer's share is always waited for;
+- collectives are rings through all GPUs, as fast as their slowest link; while a layer computes, those of others run
+  beside it, so only one layer's share is always waited for;
 - nothing else takes time: no data wait, no stragglers, no host that is slower than the device.
 """
 
@@ -23,11 +24,11 @@ Software = Literal["eager", "compiled"]
 
 CASES: tuple[Case, ...] = ("low", "typical", "high")
 GEMM_OF_BEST: dict[Case, float] = {"low": 0.75, "typical": 0.9, "high": 1.0}
-"""Of the best shape that a search found. Typical: 720 TFLOP/s of an H100's 794.5, 620 of an MI300X's 668.4, on shapes of
-language models (SemiAnalysis, MI300X vs H100 vs H200 Benchmark Part 1, 2024). Low: an assumption."""
+"""Of the best shape that a search found. Typical: 720 TFLOP/s of an H100's 794.5, 620 of an MI300X's 668.4, on shapes
+of language models (SemiAnalysis, MI300X vs H100 vs H200 Benchmark Part 1, 2024). Low: an assumption."""
 PASSES: dict[Software, float] = {"eager": 5.0, "compiled": 3.0}
-"""How often a byte that forward saves crosses memory. Eager: written and read forward, read backward, its gradient written
-and read. Compiled: fusion spares the read forward and a pass over the gradient. An assumption, not measured."""
+"""How often a byte that forward saves crosses memory. Eager: written and read forward, read backward, its gradient
+written and read. Compiled: fusion spares the read forward and a pass over the gradient. An assumption, not measured."""
 ATTENTION_AGAIN = 3.5 / 3
 "Fused attention computes its scores a second time in backward: 7 products for 6 (Dao 2023, section 4.1)."
 MEMORY_SHARE = 0.85
