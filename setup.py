@@ -48,6 +48,7 @@ setup(
         "data.packing": ["*.yaml"],
         "launch": ["*.sh", "*.sbatch", "kubernetes/*.yaml"],
         "launch.report": ["*.html", "*.css", "*.js"],
+        "train.plan": ["*.yaml"],
     },
     python_requires=">=3.11",
     install_requires=[

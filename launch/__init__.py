@@ -4,11 +4,8 @@ Belongs here: what a person types and what a scheduler runs. Does not belong her
 `python -m train` needs, because nothing may import this room.
 
     launch.cli         `polytrain`: one subcommand for each thing a user does
-    launch.pack        `polytrain pack`
-    launch.data        `polytrain data`
-    launch.imports     `polytrain import`
-    launch.report      `polytrain report`
-    launch.preflight   `polytrain preflight`
+    launch.check, data, export, generate, imports, index, pack, plan, preflight, report, schema
+                       the subcommand of that name, with its arguments and `run`
     launch.cluster     `polytrain launch`
     launch.slurm       `polytrain launch slurm`: a recipe as a job
     launch.sweeps      a product of overrides
@@ -20,15 +17,21 @@ Belongs here: what a person types and what a scheduler runs. Does not belong her
 
 __all__ = [
     "agent",
+    "check",
     "cli",
     "cluster",
     "data",
+    "export",
     "flags",
+    "generate",
     "imports",
+    "index",
     "jobs",
     "pack",
+    "plan",
     "preflight",
     "report",
+    "schema",
     "slurm",
     "sweeps",
     "tables",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from configs.options import construct
+from model.backends.backend import Backend
 from model.block import Block
 from model.mixers.mixer import MixerContext, State, Visible, visible
 from model.norm import build_norm
@@ -68,6 +69,8 @@ class Transformer(nn.Module):
     def __init__(self, options: TransformerOptions) -> None:
         super().__init__()
         self.options = options
+        self.backend: str | Backend = options.backend
+        "What computes attention; one that is set here stands above the options."
         self.recompute_blocks = False
         "Activation checkpointing (Chen et al. 2016): keep only block inputs, recompute the rest backward."
         width, embedder = options.width_of_embedder, options.embedder
@@ -229,7 +232,7 @@ class Transformer(nn.Module):
         for block, bias in zip(map(self._block, range(len(self.blocks))), biases, strict=True):
             mixer, positions = block.mixer, block.options.positions
             rule, asks = mixer.rule(base), mixer.asks() | {"has_bias": bias is not None}
-            backend = self.options.backend if mixer.takes_backend else None
+            backend = self.backend if mixer.takes_backend else None
             asked = (rule, backend, mixer.axis, *asks.items())
             if asked not in rules:
                 asking = mixer.places(query, tokens.grid)
@@ -263,4 +266,4 @@ class Transformer(nn.Module):
         crosses = [block.cross for block in map(self._block, range(len(self.blocks))) if block.options.cross]
         # One backend for all: whatever any of them asks for.
         asks = {key: value for cross in crosses for key, value in cross.asks().items() if value}
-        return MixerContext(visible(self.options.backend, rule, query, memory, x, **asks))
+        return MixerContext(visible(self.backend, rule, query, memory, x, **asks))

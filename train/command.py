@@ -55,16 +55,16 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks of user errors too")
 
 
-def train(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Train as the parsed arguments say."""
     from train.recipe import load_recipe
 
     adopt()  # from here on RANK says which process speaks for all
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    from train.run import run
+    from train.run import run as train
     from train.world import World
 
-    run(recipe, World.from_environment())
+    train(recipe, World.from_environment())
 
 
 def guarded(action: Callable[[], None], *, debug: bool) -> int:
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train", description="Train as a recipe says, or resume.")
     add_arguments(parser)
     arguments = parser.parse_args(argv)
-    return guarded(lambda: train(arguments), debug=arguments.debug)
+    return guarded(lambda: run(arguments), debug=arguments.debug)
 
 
 def _require_own_packages() -> None:

@@ -16,6 +16,11 @@ class TextSourceOptions(StoredPart):
     shards: ShardNames
     "Shard names: paths or URLs, globs and braces, such as shards/quickstart/train-{000000..000003}.tar."
 
+    @property
+    def full_row(self) -> dict[str, int]:
+        """Field of a sample -> its tokens; 0 where it is one number."""
+        raise NotImplementedError
+
 
 class TokenWindowsOptions(TextSourceOptions):
     """Windows over the concatenated, tokenised documents of webdataset shards."""
@@ -26,6 +31,11 @@ class TokenWindowsOptions(TextSourceOptions):
 
     builds: ClassVar[str] = "data.text.windows:TokenWindows"
 
+    @property
+    def full_row(self) -> dict[str, int]:
+        """A row has one token more than is read, the last target."""
+        return {"tokens": self.length + 1, "segments": self.length + 1}
+
 
 class PackedDocumentsOptions(TextSourceOptions):
     """Rows of whole documents by best-fit packing, without truncation (Ding et al. 2024)."""
@@ -35,6 +45,11 @@ class PackedDocumentsOptions(TextSourceOptions):
     "Input tokens per sequence; a row has one more."
 
     builds: ClassVar[str] = "data.text.packed:PackedDocuments"
+
+    @property
+    def full_row(self) -> dict[str, int]:
+        """A row has one token more than is read, the last target."""
+        return {"tokens": self.length + 1, "segments": self.length + 1}
 
 
 class DocumentRowsOptions(TextSourceOptions):
@@ -47,6 +62,11 @@ class DocumentRowsOptions(TextSourceOptions):
     "Of a longer document: keep the first row (cut), make several rows of it (split), or stop with an error (refuse)."
 
     builds: ClassVar[str] = "data.text.documents:DocumentRows"
+
+    @property
+    def full_row(self) -> dict[str, int]:
+        """A row has one token more than is read, the last target."""
+        return {"tokens": self.length + 1, "segments": self.length + 1}
 
 
 class SentencePairsOptions(TextSourceOptions):
@@ -64,6 +84,11 @@ class SentencePairsOptions(TextSourceOptions):
 
     builds: ClassVar[str] = "data.text.sentence_pairs:SentencePairs"
 
+    @property
+    def full_row(self) -> dict[str, int]:
+        """Two spans side by side."""
+        return dict.fromkeys(("tokens", "types", "segments"), self.length) | {"label": 0}
+
 
 class PrefixTargetOptions(TextSourceOptions):
     """Documents cut at a random place into a prefix and a target, for encoder-decoder models."""
@@ -75,6 +100,11 @@ class PrefixTargetOptions(TextSourceOptions):
     "Tokens of the target, at most; padded to as many."
 
     builds: ClassVar[str] = "data.text.prefix_target:PrefixTarget"
+
+    @property
+    def full_row(self) -> dict[str, int]:
+        """Both sides, padded."""
+        return _of_pairs(self.input_length, self.target_length)
 
 
 class TokenPairsOptions(TextSourceOptions):
@@ -89,6 +119,15 @@ class TokenPairsOptions(TextSourceOptions):
     "Of a longer one: keep its beginning, or stop with an error."
 
     builds: ClassVar[str] = "data.text.token_pairs:TokenPairs"
+
+    @property
+    def full_row(self) -> dict[str, int]:
+        """Both sides, padded."""
+        return _of_pairs(self.input_length, self.target_length)
+
+
+def _of_pairs(inputs: int, targets: int) -> dict[str, int]:
+    return {"inputs": inputs, "input_segments": inputs, "targets": targets, "target_segments": targets}
 
 
 AnyText = (

@@ -105,12 +105,14 @@ def explain(request: Request) -> dict[str, str]:
     return said
 
 
-def choose(name: str, request: Request) -> Backend:
-    """The backend `name`, or with `auto` the fastest that can do what is asked.
+def choose(name: str | Backend, request: Request) -> Backend:
+    """The backend `name`, or with `auto` the fastest that can do what is asked; a backend itself is taken as it is.
 
     Raises:
         ConfigError: when the named one cannot, with its reason and those of the others.
     """
+    if isinstance(name, Backend):
+        return name
     if name == "auto":
         return next(backend for backend in map(named, BACKENDS) if _against(backend, request) is None)
     backend = named(name)

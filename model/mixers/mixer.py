@@ -82,7 +82,9 @@ class Mixer(nn.Module, ABC):
         """The explicit mixing matrix [B, H, T, T]: what each token takes from each."""
 
 
-def visible(name: str | None, rule: Visibility, query: Places, key: Places, x: Tensor, **more: Any) -> Visible:
+def visible(
+    name: str | Backend | None, rule: Visibility, query: Places, key: Places, x: Tensor, **more: Any
+) -> Visible:
     """The rule at these places, prepared for the backend `name` (None: for none)."""
     kind = x.device.type
     # Under autocast the stream is float32, and what the projections make of it is not.

@@ -45,7 +45,7 @@ from train.optimizer import MOMENTS, build_adamw, create_state, numel_of, parame
 from train.state import WEIGHT, Fragment, StateSource, fill
 from train.world import World
 
-_BUCKET_ELEMENTS = 500_000_000
+BUCKET_ELEMENTS = 500_000_000
 _PERSISTENT_SHARE = 0.01
 _COLLECTIVES = (
     "all_gather",
@@ -261,7 +261,7 @@ def configuration(options: DeepSpeedOptions, request: EngineRequest, shapes: Sha
     sizes = sorted(torch.Size(shape).numel() for shape in shapes.values())
     is_bf16 = request.precision == "bf16"
     # Buffers as large as the default would dwarf small models. DeepSpeed refuses odd ones.
-    bucket = min(_BUCKET_ELEMENTS, sum(sizes) + sum(sizes) % 2)
+    bucket = min(BUCKET_ELEMENTS, sum(sizes) + sum(sizes) % 2)
     zero: dict[str, Any] = {
         "stage": options.zero,
         "reduce_bucket_size": bucket,

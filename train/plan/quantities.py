@@ -46,6 +46,12 @@ class Workload:
     "The same with `train.recompute=blocks`: the inputs of blocks, and what one block saves while it is recomputed."
     bytes_per_row_read: int
     "What the data loader hands over for one row."
+    activation_bytes: int = 0
+    "Saved once in a micro-batch, however many its rows: the gradient of an output matrix, weights cast by autocast."
+    checkpointed_activation_bytes: int = 0
+    "The same with `train.recompute=blocks`."
+    brief_bytes: int = 0
+    "What lives briefly beside that in forward: logits."
 
 
 @dataclass(frozen=True)
