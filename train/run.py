@@ -29,6 +29,8 @@ from train.loop import Loop
 from train.metrics import MetricsLog, Sink, read_rows
 from train.objectives.objective import build_objective, require_fields
 from train.optimizer import numel_of
+from train.plan.flops import step_flops
+from train.plan.gpus import peak_flops
 from train.probes.probe import ProbeContext, build_probe
 from train.profile import Profile
 from train.recipe import Recipe
@@ -60,7 +62,7 @@ def run(recipe: Recipe, world: World) -> None:
         engine = build_engine(recipe.engine, _engine_request(recipe, plan, world))
         checkpoints = Checkpoints(folder.checkpoints, world)
         position = _restore(recipe, engine, checkpoints, source.fingerprint, world)
-        efficiency = _efficiency(world)
+        efficiency = efficiency_of(recipe, world) if world.is_main else Efficiency()
         if world.is_main:
             folder.begin(recipe, world, position.step, efficiency)
             _print_start(recipe, engine, source, position, world, efficiency)
@@ -170,10 +172,20 @@ def _open_log(recipe: Recipe, folder: RunFolder, position: Position) -> MetricsL
     return MetricsLog(folder.metrics, sinks, step=position.step, last=recipe.train.steps)
 
 
-def _efficiency(world: World) -> Efficiency:
-    """What MFU is measured against. FLOPs of a step and peaks of devices are not known here yet, so there is none."""
-    device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
-    return Efficiency(device=device, num_devices=world.size)
+def efficiency_of(recipe: Recipe, world: World) -> Efficiency:
+    """What MFU is measured against. Counting a step takes seconds, so it is done only where the peak is known."""
+    if world.device.type != "cuda":
+        return Efficiency(num_devices=world.size)
+    device = torch.cuda.get_device_name(world.device)
+    peak = peak_flops(device, recipe.precision)
+    if peak is None:
+        return Efficiency(device=device, num_devices=world.size)
+    try:
+        counted = step_flops(recipe)
+    except UserError as error:  # a part of the user's own may not say what its batches hold
+        print(f"no MFU: {error}", file=sys.stderr)
+        return Efficiency(device=device, num_devices=world.size)
+    return Efficiency(counted, device, peak.flops, world.size)
 
 
 def _require_vocabulary(recipe: Recipe) -> None:
