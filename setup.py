@@ -27,6 +27,7 @@ PACKAGES = [
     "model",
     "model.backends",
     "model.embedders",
+    "model.int8",
     "model.interop",
     "model.mixers",
     "model.positions",
