@@ -7,6 +7,8 @@ launched, or what was drawn before. Seven rounds pass every test of the paper (t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,14 +19,15 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 
 
-def random_words(seed: int, stream: int, num_rows: int, num_columns: int, device: torch.device) -> Tensor:
-    """32 random bits for every place of a matrix: int64 [num_rows, num_columns] in [0, 2^32).
+def random_words(seed: int, stream: int, shape: Sequence[int], device: torch.device) -> Tensor:
+    """32 random bits for every place of a matrix: int64 of that shape in [0, 2^32).
 
     Four neighbours in a row share a counter (column // 4, row, stream, 0); the key is the seed, of 64 bits.
     """
-    column = torch.arange(-(-num_columns // 4), device=device)[None, :]
-    row = torch.arange(num_rows, device=device)[:, None]
-    column, row = torch.broadcast_tensors(column, row)
+    num_rows, num_columns = shape
+    blocks = -(-num_columns // 4)
+    column = torch.arange(blocks, device=device).expand(num_rows, blocks)
+    row = torch.arange(num_rows, device=device)[:, None].expand(num_rows, blocks)
     words = torch.stack(philox((column, row, torch.full_like(row, stream), torch.zeros_like(row)), seed), dim=-1)
     return words.flatten(1)[:, :num_columns]
 

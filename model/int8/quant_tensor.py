@@ -38,7 +38,7 @@ class Format:
     @property
     def largest(self) -> int:
         """The largest integer; the grid is symmetric."""
-        return 2 ** (self.bits - 1) - 1
+        return (1 << self.bits - 1) - 1
 
     def tile_of(self, num_rows: int, num_columns: int) -> tuple[int, int]:
         """Rows and columns of a tile of such a matrix."""
@@ -93,7 +93,7 @@ class QuantTensor:
 
 
 def quantise(x_NC: Tensor, held: Format = SQUARE, noise: Noise | None = None) -> QuantTensor:
-    """The nearest QuantTensor, or an unbiased one.
+    """The nearest QuantTensor, or an unbiased one; it has no gradient.
 
     |x - result| is at most half a scale without `noise`, and below one scale with it. A tile with a NaN or an
     infinity gets a scale that is none, so that what is computed from it is not finite either.
@@ -106,7 +106,7 @@ def quantise(x_NC: Tensor, held: Format = SQUARE, noise: Noise | None = None) ->
     """
     num_rows, num_columns = x_NC.shape
     tile = held.tile_of(num_rows, num_columns)
-    x = x_NC.float()
+    x = x_NC.detach().float()
     magnitude = _largest_magnitudes(x, tile)
     # One multiplication by a reciprocal, as in the kernels: division on a GPU is not exact by default.
     inverse = torch.where(magnitude > LEAST_MAGNITUDE, held.largest / magnitude, 0.0)
@@ -124,4 +124,4 @@ def _largest_magnitudes(x_NC: Tensor, tile: tuple[int, int]) -> Tensor:
 
 
 def _uniform_like(x_NC: Tensor, noise: Noise) -> Tensor:
-    return uniform(random_words(noise.seed, noise.stream, *x_NC.shape, x_NC.device))
+    return uniform(random_words(noise.seed, noise.stream, x_NC.shape, x_NC.device))

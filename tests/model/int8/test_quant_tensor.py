@@ -122,7 +122,7 @@ def test_random_words_are_those_of_the_paper() -> None:
 
 def test_a_random_word_is_a_function_of_its_place() -> None:
     device = torch.device("cpu")
-    whole = random_words(7, 0, 40, 50, device)
-    assert torch.equal(random_words(7, 0, 13, 22, device), whole[:13, :22])
+    whole = random_words(7, 0, (40, 50), device)
+    assert torch.equal(random_words(7, 0, (13, 22), device), whole[:13, :22])
     for seed, stream in ((8, 0), (7, 1), (7 + (1 << 40), 0)):
-        assert (random_words(seed, stream, 40, 50, device) == whole).sum() == 0
+        assert (random_words(seed, stream, (40, 50), device) == whole).sum() == 0
