@@ -28,6 +28,7 @@ PACKAGES = [
     "model.backends",
     "model.embedders",
     "model.int8",
+    "model.int8.kernels",
     "model.int8.operators",
     "model.interop",
     "model.mixers",

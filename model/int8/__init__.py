@@ -4,4 +4,4 @@ model.int8.philox        random numbers as a function of their place
 model.int8.quant_tensor  matrices of integers with one scale for every tile
 """
 
-__all__ = ["operators", "philox", "quant_tensor"]
+__all__ = ["kernels", "operators", "philox", "quant_tensor"]
