@@ -23,6 +23,7 @@ Does not belong here: anything that imports `data` or `train`.
     model.heads           hidden states -> predictions
     model.cross_entropy   the loss of a linear output layer, without holding all logits
     model.pixel_decoder   hidden states of some patches -> pixels of all
+    model.int8            blocks whose operators exchange 8-bit matrices
     model.initialisation  initial weights as a pure function of (seed, name, shape)
     model.generate        sampling from next-token logits
     model.interop         Hugging Face configurations and weight names
@@ -48,6 +49,7 @@ __all__ = [
     "generate",
     "heads",
     "initialisation",
+    "int8",
     "interop",
     "mixers",
     "norm",

@@ -1,0 +1,66 @@
+"""From and to high precision, and one matrix for several operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from model.int8.operators.wire import Wire, send
+from model.int8.quant_tensor import Format, Noise
+from model.int8.quant_tensor import quantise as round_to
+
+
+def quantise(x_NC: Tensor, held: Format) -> Wire:
+    """To nearest; backward gives the gradient in the dtype of x."""
+    return Wire(*_Quantise.apply(x_NC, held))
+
+
+def dequantise(x: Wire, held: Format, noise: Noise, dtype: torch.dtype = torch.float32) -> Tensor:
+    """[N, C] in `dtype`; backward rounds the gradient."""
+    return _Dequantise.apply(*x, held, noise, dtype)  # type: ignore[no-any-return]
+
+
+def fork(x: Wire, held: Format, noise: Noise, num_ways: int) -> tuple[Wire, ...]:
+    """The same matrix for several operators; backward adds their gradients in float32 and rounds the sum once."""
+    flat = _Fork.apply(*x, held, noise, num_ways)
+    return tuple(Wire(*flat[2 * way : 2 * way + 2]) for way in range(num_ways))
+
+
+class _Quantise(Function):
+    @staticmethod
+    def forward(ctx: Any, x_NC: Tensor, held: Format) -> Wire:
+        ctx.held, ctx.dtype = held, x_NC.dtype
+        return send(round_to(x_NC, held))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return Wire(*grads).read(ctx.held).dequantise(ctx.dtype), None
+
+
+class _Dequantise(Function):
+    @staticmethod
+    def forward(ctx: Any, payload: Tensor, scale: Tensor, held: Format, noise: Noise, dtype: torch.dtype) -> Tensor:
+        ctx.held, ctx.noise = held, noise
+        return Wire(payload, scale).read(held).dequantise(dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad_NC: Tensor) -> tuple[Tensor | None, ...]:
+        return *send(round_to(grad_NC, ctx.held, ctx.noise)), None, None, None
+
+
+class _Fork(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, payload: Tensor, scale: Tensor, held: Format, noise: Noise, num_ways: int
+    ) -> tuple[Tensor, ...]:
+        ctx.held, ctx.noise = held, noise
+        return tuple(tensor.detach() for _ in range(num_ways) for tensor in (payload, scale))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        pairs = zip(grads[::2], grads[1::2], strict=True)
+        total = torch.stack([Wire(*pair).read(ctx.held).dequantise() for pair in pairs]).sum(0)
+        return *send(round_to(total, ctx.held, ctx.noise)), None, None, None

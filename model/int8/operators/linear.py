@@ -1,0 +1,65 @@
+"""Y = X W^T + b on 8-bit operands, and both products of its backward (Xi et al. 2024, section 5).
+
+The weight's gradient is never rounded: it goes to the optimizer. The weight itself is passed twice, in high precision
+for its gradient and rounded for the products, so that it is rounded once for all micro-batches of a step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from model.int8.operators.wire import Wire, send
+from model.int8.quant_tensor import Format, Noise, QuantTensor, quantise
+
+
+def linear(x: Wire, weight_DC: Tensor, rounded: QuantTensor, bias_D: Tensor | None, held: Format, noise: Noise) -> Wire:
+    """[N, C] -> [N, D].
+
+    Args:
+        x: [N, C].
+        weight_DC: what the gradient goes to, in any dtype; its values are not read.
+        rounded: its values, as `quantise(weight_DC)`.
+        bias_D: added in float32, or None.
+        held: the format of x, of the result and of their gradients.
+        noise: rounds the gradient of x.
+    """
+    return Wire(*_Linear.apply(*x, weight_DC, bias_D, rounded, held, noise))
+
+
+def matmul(a_MK: QuantTensor, b_KN: QuantTensor) -> Tensor:
+    """The product, float32 [M, N]. Of tiles it is sum_k scale_a scale_b (q_a q_b), exact but for float32 sums."""
+    with torch.autocast(a_MK.q.device.type, enabled=False):
+        return a_MK.dequantise() @ b_KN.dequantise()
+
+
+class _Linear(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        payload: Tensor,
+        scale: Tensor,
+        _weight_DC: Tensor,
+        bias_D: Tensor | None,
+        rounded: QuantTensor,
+        held: Format,
+        noise: Noise,
+    ) -> Wire:
+        x = Wire(payload, scale).read(held)
+        ctx.save_for_backward(x.q, x.scale, rounded.q, rounded.scale)
+        ctx.tiles, ctx.held, ctx.noise = (x.tile, rounded.tile), held, noise
+        y_ND = matmul(x, rounded.transpose())
+        return send(quantise(y_ND if bias_D is None else y_ND + bias_D, held))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x_q, x_scale, w_q, w_scale = ctx.saved_tensors
+        x, w = QuantTensor(x_q, x_scale, ctx.tiles[0]), QuantTensor(w_q, w_scale, ctx.tiles[1])
+        g = Wire(*grads).read(ctx.held)
+        _, _, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        grad_weight = matmul(g.transpose(), x) if needs_weight else None
+        grad_bias = g.dequantise().sum(0) if needs_bias else None
+        return *send(quantise(matmul(g, w), ctx.held, ctx.noise)), grad_weight, grad_bias, None, None, None

@@ -1,0 +1,41 @@
+"""The addition of a branch to the stream, which stays in high precision (Xi et al. 2024, section 6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.autograd import Function
+
+from model.int8.operators.norm import Moments, moments
+from model.int8.operators.wire import Wire, send
+from model.int8.quant_tensor import Format, Noise, quantise
+
+
+def add(stream_NC: Tensor, branch: Wire, held: Format, noise: Noise) -> tuple[Tensor, Wire, Moments]:
+    """The stream after a branch: itself, in 8 bits for the next norm, and the statistics of that.
+
+    Backward adds the gradients of both forms; the sum goes to the stream as it is, and rounded to the branch. (Where no
+    norm follows in the block, the addition is `stream + boundary.dequantise(branch)`.)
+    """
+    stream_NC, payload, scale, mean_N, variance_N = _Add.apply(stream_NC, *branch, held, noise)
+    return stream_NC, Wire(payload, scale), Moments(mean_N, variance_N)
+
+
+class _Add(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, stream_NC: Tensor, payload: Tensor, scale: Tensor, held: Format, noise: Noise
+    ) -> tuple[Tensor, ...]:
+        ctx.held, ctx.noise = held, noise
+        sum_NC = (stream_NC.float() + Wire(payload, scale).read(held).dequantise()).to(stream_NC.dtype)
+        rounded = quantise(sum_NC, held)
+        statistics = moments(rounded)
+        ctx.mark_non_differentiable(*statistics)
+        return sum_NC, *send(rounded), *statistics
+
+    @staticmethod
+    def backward(ctx: Any, grad_NC: Tensor, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        payload, scale, *_ = grads
+        total_NC = grad_NC.float() + Wire(payload, scale).read(ctx.held).dequantise()
+        return total_NC.to(grad_NC.dtype), *send(quantise(total_NC, ctx.held, ctx.noise)), None, None
