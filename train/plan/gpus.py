@@ -125,5 +125,7 @@ _Entry = TypeVar("_Entry")
 
 def _find(entries: Mapping[str, _Entry], name: str, flag: str) -> _Entry:
     if name not in entries:
-        raise ConfigError(f"{flag} {name}: not in the catalogue; {nearest(name, entries)}")
+        several = [entry for entry in entries if entry.startswith(name)]
+        hint = f"it has {', '.join(several)}." if several else nearest(name, entries)
+        raise ConfigError(f"{flag} {name}: not in the catalogue; {hint}")
     return entries[name]

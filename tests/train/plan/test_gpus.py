@@ -61,3 +61,8 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         find_gpu("h10")
     with pytest.raises(ConfigError, match=r"--network ndr40: .*did you mean 'ndr400'"):
         find_network("ndr40")
+
+
+def test_a_name_that_begins_several_lists_them() -> None:
+    with pytest.raises(ConfigError, match="it has a100-40gb, a100-80gb, a100-pcie-40gb, a100-pcie-80gb"):
+        find_gpu("a100")
