@@ -57,10 +57,10 @@ def test_every_device_is_complete_and_its_names_are_its_own() -> None:
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"--gpu h10: .*did you mean 'h100'"):
-        find_gpu("h10")
-    with pytest.raises(ConfigError, match=r"--network ndr40: .*did you mean 'ndr400'"):
-        find_network("ndr40")
+    with pytest.raises(ConfigError, match=r"--gpu h1000: .*did you mean 'h100'"):
+        find_gpu("h1000")
+    with pytest.raises(ConfigError, match=r"--network ndr4000: .*did you mean 'ndr400'"):
+        find_network("ndr4000")
 
 
 def test_a_name_that_begins_several_lists_them() -> None:
