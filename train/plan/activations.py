@@ -114,7 +114,8 @@ class _Ledger:
 
 
 def _key(item: Tensor) -> int:
-    return item.untyped_storage()._cdata
+    address: int = item.untyped_storage()._cdata
+    return address
 
 
 def _fuse(objective: Objective) -> None:
@@ -124,15 +125,15 @@ def _fuse(objective: Objective) -> None:
         transformer.backend = attention
     for module in objective.modules():
         if isinstance(module, nn.RMSNorm):
-            module.forward = _fused_norm(module)  # type: ignore[method-assign]
+            module.forward = _fused_norm(module)  # type: ignore[assignment]
 
 
 def _fused_norm(norm: nn.RMSNorm) -> Callable[[Tensor], Tensor]:
-    return lambda x: _FusedNorm.apply(x, norm.weight)  # type: ignore[no-any-return]
+    return lambda x: _FusedNorm.apply(x, norm.weight)
 
 
 class _FusedNorm(torch.autograd.Function):
-    """What a fused norm keeps for backward: its input, and one number for every token."""
+    """What a fused norm keeps for backward: its input, and one number for every token. Only forward is asked for."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
