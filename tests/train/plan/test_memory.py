@@ -16,12 +16,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from data.loader import Batch
 from tests.train.plan.recipes import BUILDERS, PATHS, batch_for, builder_of, real, recipe_at
-from train.check import num_parameters
 from train.objectives.objective import Objective
 from train.plan.activations import Cast, activations_of
 from train.plan.batches import batch_of
-from train.plan.memory import cast_of, memory_of, workload_of
-from train.plan.quantities import Layout, Workload
 
 TOLERANCE = 0.1
 CASTS: tuple[Cast, ...] = ("none", "weights", "autocast")
