@@ -45,7 +45,7 @@ def test_json_has_every_layout_and_a_token_budget_scales_the_days(capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--gpu", "h10"], "did you mean 'h100'"),
+        (["--gpu", "h1000"], "did you mean 'h100'"),
         (["--nodes", "3"], "batch.global=16 cannot be divided among 24 GPUs"),
         (["--nodes", "0"], "--nodes 0: expected more than 0"),
         (["--gpu", "v100", "precision=bf16"], "has no such arithmetic"),

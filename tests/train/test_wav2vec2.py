@@ -58,7 +58,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
     config = Wav2Vec2Config(**FORMS[request.param], attn_implementation="eager")
-    return pair_of(Wav2Vec2ForPreTraining(config), dtype=torch.float64)
+    return pair_of(Wav2Vec2ForPreTraining(config))
 
 
 @pytest.fixture(scope="module")
