@@ -120,9 +120,9 @@ def trainer(corpus: Path, tmp_path: Path) -> Trainer:
     return Trainer(corpus, tmp_path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_trainer(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
-    """Trainings whose results several tests compare."""
+    """Trainings whose results several tests of a module compare."""
     return Trainer(corpus, tmp_path_factory.mktemp("runs"))
 
 
