@@ -16,12 +16,23 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from data.loader import Batch
 from tests.train.plan.recipes import BUILDERS, PATHS, batch_for, builder_of, real, recipe_at
+from train.check import num_parameters
 from train.objectives.objective import Objective
 from train.plan.activations import Cast, activations_of
 from train.plan.batches import batch_of
+from train.plan.memory import cast_of, memory_of, workload_of
+from train.plan.quantities import Flops, Layout, Workload
 
 TOLERANCE = 0.1
 CASTS: tuple[Cast, ...] = ("none", "weights", "autocast")
+
+
+SMALL = Workload(1000, 1000, 100, 4, 8, Flops(1.0, 0.0), 10, 5, 8)
+
+
+def layout(**changes: Any) -> Layout:
+    usual: dict[str, Any] = {"zero": 2, "offload": "none", "recompute": False, "precision": "float32", "micro_rows": 1}
+    return Layout(world_size=8, gpus_per_node=8, **usual | changes)
 
 
 class Kept:
@@ -89,3 +100,72 @@ def test_models_of_every_kind_keep_what_is_predicted(name: str) -> None:
     found = activations_of(BUILDERS[name], batch_for(name), device="cpu", cast="none")
     saved, _ = real_bytes(BUILDERS[name], batch_for(name), "none", recompute=False)
     assert found.saved == pytest.approx(saved, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_parameters_are_counted_exactly(path: str) -> None:
+    recipe = recipe_at(path)
+    found, objective = workload_of(recipe), builder_of(recipe)()
+    assert found.parameters == sum(item.numel() for item in objective.parameters())
+    assert found.trained == num_parameters(recipe)
+    assert found.layers == len(objective.blocks())
+
+
+def test_frozen_parameters_have_no_gradient_and_no_optimizer() -> None:
+    recipe = recipe_at("quickstart.yaml", "surgery=[{kind: freeze, select: ['transformer.blocks.**']}]")
+    found = workload_of(recipe)
+    assert found.parameters - found.trained == sum(
+        item.numel() for item in builder_of(recipe)().parameters() if not item.requires_grad
+    )
+    held = memory_of(found, layout(zero=2))
+    assert held.weights == 4 * found.parameters
+    assert held.gradients == 4 * -(-found.trained // 8)
+    assert held.optimizer == 12 * -(-found.trained // 8)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("path", PATHS)
+def test_rows_that_were_not_counted_keep_what_the_line_says(path: str, recompute: bool) -> None:
+    recipe = recipe_at(path)
+    planned = memory_of(workload_of(recipe, device="cpu"), layout(recompute=recompute, micro_rows=3)).activations
+    build, batch, cast = builder_of(recipe), batch_of(recipe, 3), cast_of(recipe)
+    saved, _ = real_bytes(build, batch, cast, recompute=recompute)
+    of_a_block = real_bytes(build, batch, cast, recompute=False)[1] if recompute else 0
+    assert planned == pytest.approx(saved + of_a_block, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "cast"),
+    [
+        ("accelerate", "float32", "none"),
+        ("accelerate", "bf16", "autocast"),
+        ("{kind: deepspeed, zero: 0}", "bf16", "autocast"),
+        ("{kind: deepspeed, zero: 1}", "bf16", "weights"),
+        ("{kind: deepspeed, zero: 3}", "float32", "none"),
+    ],
+)
+def test_engines_cast_in_their_own_ways(engine: str, precision: str, cast: Cast) -> None:
+    assert cast_of(recipe_at("quickstart.yaml", f"engine={engine}", f"precision={precision}")) == cast
+
+
+def test_fused_norms_keep_their_input_alone() -> None:
+    """Here a CPU's attention keeps none either; its norms keep a copy of what they have normed."""
+    recipe = recipe_at("quickstart.yaml")
+    tokens = batch_of(recipe, 1)
+    on_gpu = activations_of(builder_of(recipe), tokens, device="cuda", cast="none")
+    on_cpu = activations_of(builder_of(recipe), tokens, device="cpu", cast="none")
+    # Two of every block, and the last.
+    assert on_cpu.saved - on_gpu.saved == (2 * 4 + 1) * 128 * 192 * 4
+
+
+def test_offloaded_state_is_on_the_host() -> None:
+    state = 12 * 1000 // 8
+    for zero, offload, on_host in (
+        (2, "optimizer", state + 500),
+        (3, "optimizer", state + 1000),
+        (3, "all", state + 1500),
+    ):
+        held, kept = memory_of(SMALL, layout(zero=zero, offload=offload)), memory_of(SMALL, layout(zero=zero))
+        assert (held.optimizer, held.gradients, held.host) == (0, 0, on_host)
+        assert held.weights == (0 if offload == "all" else kept.weights)
+        assert held.device < kept.device
