@@ -26,7 +26,6 @@ from train.plan.quantities import Flops, Layout, Workload
 TOLERANCE = 0.1
 CASTS: tuple[Cast, ...] = ("none", "weights", "autocast")
 
-
 SMALL = Workload(1000, 1000, 100, 4, 8, Flops(1.0, 0.0), 10, 5, 8)
 
 
