@@ -66,6 +66,8 @@ class BlockOptions(Options):
     "Dropout after the embedding and on every residual branch."
     parallel: bool = False
     "Whether mixer and feed-forward read the same stream, and are added together (Wang and Komatsuzaki 2021)."
+    int8: bool = True
+    "Whether the block joins the 8-bit data flow where `precision` is int8."
 
     @property
     def hidden_width(self) -> int:
@@ -102,6 +104,8 @@ class LayerGroup(Options):
     mixer_norm: bool | None = None
     "As the model's."
     parallel: bool | None = None
+    "As the model's."
+    int8: bool | None = None
     "As the model's."
 
     def applied_to(self, block: dict[str, Any]) -> dict[str, Any]:
@@ -314,6 +318,12 @@ class TwoTowerOptions(Part):
     def embedder(self) -> AnyEmbedder:
         """The texts'."""
         return self.text.embedder
+
+
+def transformers_of(model: Part) -> list[TransformerOptions]:
+    """The transformers that a model is made of."""
+    parts = [getattr(model, name) for name in type(model).model_fields]
+    return [part for part in (model, *parts) if isinstance(part, TransformerOptions)]
 
 
 AnyModel = Annotated[TransformerOptions | EncoderDecoderOptions | TwoTowerOptions, Kind(default="transformer")]

@@ -14,7 +14,8 @@ from configs.options import Options, Part, validate
 from configs.recipe import load_tree
 from data.batches import BatchOptions
 from data.sources import DataOptions, plain_sources
-from model.options import AnyModel
+from model.int8.options import Int8Options, require_int8
+from model.options import AnyModel, transformers_of
 from model.surgery.options import AnyEdit
 from train.engines.options import AccelerateOptions, AnyEngine
 from train.objectives.options import AnyObjective, CausalLMOptions
@@ -32,8 +33,11 @@ class Recipe(Options):
     "The run folder: everything the run writes. Starting again with the same folder resumes."
     seed: int = Field(default=0, ge=0)
     "The one number behind initial weights, order of samples and dropout."
-    precision: Literal["float32", "bf16"] = "float32"
-    "Arithmetic of the forward and backward pass; master weights and moments are float32."
+    precision: Literal["float32", "bf16", "int8"] = "float32"
+    """Arithmetic of the forward and backward pass; master weights and moments are float32. int8: blocks whose operators
+    exchange 8-bit matrices, and bf16 around them on GPUs (float32 on CPUs)."""
+    int8: Int8Options = Int8Options()
+    "How 8-bit matrices are held, with precision: int8."
     train: TrainOptions
     "How long, and how."
     batch: BatchOptions
@@ -65,7 +69,18 @@ class Recipe(Options):
                 self._check_lengths(source, f"data.{split}{key}")
         for name, probe in self.probes.items():
             probe.require(self.data, name)
+        self._check_int8()
         return self
+
+    def _check_int8(self) -> None:
+        if self.precision == "int8":
+            require_int8(transformers_of(self.model))
+            if self.train.compile:
+                raise ValueError("train.compile: 8-bit blocks are not compiled; set train.compile=false")
+        elif self.int8 != Int8Options():
+            raise ValueError(
+                f"int8: precision={self.precision} has no such matrices; set precision=int8, or leave int8 out"
+            )
 
     def _check_lengths(self, source: Part, where: str) -> None:
         embedders = list(self.model.embedders.items())
@@ -89,13 +104,16 @@ class Recipe(Options):
         parts = {"batch": {"global": tree["batch"]["global"]}, "train": {"clip_norm": tree["train"]["clip_norm"]}}
         parts["data"] = {"order": {key: value for key, value in tree["data"]["order"].items() if key != "epochs"}}
         whole = {key: tree[key] for key in ("seed", "surgery", "objective", "optimizer")}
-        return parts | whole | {"model": _without_backends(tree["model"])}
+        return parts | whole | {"model": _without_arithmetic(tree["model"])}
 
 
-def _without_backends(model: dict[str, Any]) -> dict[str, Any]:
-    """What computes attention may change: all backends compute the same, and a run may move to another machine."""
-    kept = {key: value for key, value in model.items() if key != "backend"}
-    return {key: _without_backends(value) if isinstance(value, dict) else value for key, value in kept.items()}
+def _without_arithmetic(model: Any) -> Any:
+    """What computes attention may change, and which blocks are in 8 bits: a run may move to another machine."""
+    if isinstance(model, list):
+        return [_without_arithmetic(item) for item in model]
+    if not isinstance(model, dict):
+        return model
+    return {key: _without_arithmetic(value) for key, value in model.items() if key not in ("backend", "int8")}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -27,7 +27,8 @@ from train.epochs import require_epochs
 from train.interruption import Interruption
 from train.loop import Loop
 from train.metrics import MetricsLog, Sink, read_rows
-from train.objectives.objective import build_objective, require_fields
+from train.objectives.objective import require_fields
+from train.objectives.of_recipe import objective_of
 from train.optimizer import numel_of
 from train.plan.flops import step_flops
 from train.plan.gpus import peak_flops
@@ -112,7 +113,7 @@ def run(recipe: Recipe, world: World) -> None:
 
 def _engine_request(recipe: Recipe, plan: BatchPlan, world: World) -> EngineRequest:
     return EngineRequest(
-        build_objective=lambda: build_objective(recipe.objective, recipe.model, recipe.surgery),
+        build_objective=lambda: objective_of(recipe),
         optimizer=recipe.optimizer,
         precision=recipe.precision,
         clip_norm=recipe.train.clip_norm,

@@ -65,7 +65,7 @@ class Attention(Mixer):
     def forward(self, x_BTD: Tensor, context: MixerContext, memory_BSD: Tensor | None = None) -> Tensor:
         """Attend as `context` allows: to each other, or to a memory."""
         k_BGSK, v_BGSK = self.keys_values(x_BTD if memory_BSD is None else memory_BSD, context)
-        return self._attend(self._queries(x_BTD, context), k_BGSK, v_BGSK, context)
+        return self._mixed(self._queries(x_BTD, context), k_BGSK, v_BGSK, context)
 
     def empty_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> State:
         empty = torch.empty(batch, self.options.kv_heads, 0, self.head_width, device=device, dtype=dtype)
@@ -74,12 +74,12 @@ class Attention(Mixer):
     def step(self, x_BTD: Tensor, context: MixerContext, state: State) -> tuple[Tensor, State]:
         new = self.keys_values(x_BTD, context)
         k_BGSK, v_BGSK = (torch.cat((old, more), dim=2) for old, more in zip(state, new, strict=True))
-        return self._attend(self._queries(x_BTD, context), k_BGSK, v_BGSK, context), (k_BGSK, v_BGSK)
+        return self._mixed(self._queries(x_BTD, context), k_BGSK, v_BGSK, context), (k_BGSK, v_BGSK)
 
     def recall(self, x_BTD: Tensor, context: MixerContext, memory: State) -> Tensor:
         """Attend to the keys and values of a memory, computed before."""
         k_BGSK, v_BGSK = memory
-        return self._attend(self._queries(x_BTD, context), k_BGSK, v_BGSK, context)
+        return self._mixed(self._queries(x_BTD, context), k_BGSK, v_BGSK, context)
 
     def materialize(self, x_BTD: Tensor, context: MixerContext) -> Tensor:
         k_BGSK, _ = self.keys_values(x_BTD, context)
@@ -98,18 +98,32 @@ class Attention(Mixer):
 
     def keys_values(self, x_BSD: Tensor, context: MixerContext) -> tuple[Tensor, Tensor]:
         """Keys and values [B, G, S, K]: what a state holds."""
-        k_BGSK = _split(self.key(x_BSD), self.options.kv_heads)
+        return self._heads_of_memory(self.key(x_BSD), self.value(x_BSD), context)
+
+    def attend(self, q_BTE: Tensor, k_BSE: Tensor, v_BSE: Tensor, context: MixerContext) -> Tensor:
+        """What the heads take [B, T, heads * K], given the projections of tokens, heads side by side."""
+        k_BGSK, v_BGSK = self._heads_of_memory(k_BSE, v_BSE, context)
+        return self._attend(self._heads_of_queries(q_BTE, context), k_BGSK, v_BGSK, context)
+
+    def _heads_of_memory(self, k_BSE: Tensor, v_BSE: Tensor, context: MixerContext) -> tuple[Tensor, Tensor]:
+        k_BGSK = _split(k_BSE, self.options.kv_heads)
         if self.options.qk_norm == "rms":
             k_BGSK = self.key_norm(k_BGSK)
         if context.angles is not None:
             k_BGSK = rotate(k_BGSK, context.angles)
-        return k_BGSK, _split(self.value(x_BSD), self.options.kv_heads)
+        return k_BGSK, _split(v_BSE, self.options.kv_heads)
 
     def _queries(self, x_BTD: Tensor, context: MixerContext) -> Tensor:
-        q_BHTK = _split(self.query(x_BTD), self.options.num_heads)
+        return self._heads_of_queries(self.query(x_BTD), context)
+
+    def _heads_of_queries(self, q_BTE: Tensor, context: MixerContext) -> Tensor:
+        q_BHTK = _split(q_BTE, self.options.num_heads)
         if self.options.qk_norm == "rms":
             q_BHTK = self.query_norm(q_BHTK)
         return q_BHTK if context.angles is None else rotate(q_BHTK, context.angles)
+
+    def _mixed(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, context: MixerContext) -> Tensor:
+        return self.output(self._attend(q_BHTK, k_BGSK, v_BGSK, context))  # type: ignore[no-any-return]
 
     def _attend(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, context: MixerContext) -> Tensor:
         backend = context.visible.backend
@@ -129,7 +143,7 @@ class Attention(Mixer):
             dropout=self.options.dropout if self.training else 0.0,
         )
         tap(self, "mixed", mixed_BHTK)
-        return self.output(mixed_BHTK.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return mixed_BHTK.transpose(1, 2).flatten(2)
 
 
 def _split(x: Tensor, num_heads: int) -> Tensor:

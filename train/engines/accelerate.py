@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from configs.errors import TrainingError
 from data.loader import Batch
+from model.int8.block import forget_rounded
 from train.engines.blocked import BlockedTime
 from train.engines.engine import EngineRequest, Shapes, sum_of, to_device
 from train.engines.options import AccelerateOptions
@@ -29,7 +30,7 @@ class AccelerateEngine:
         self._clip_norm = request.clip_norm
         self._accelerator = Accelerator(
             cpu=self._world.device.type == "cpu",
-            mixed_precision="bf16" if request.precision == "bf16" else "no",
+            mixed_precision="bf16" if request.precision == "bf16" or request.autocasts else "no",
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )
         self.objective = materialised(request)
@@ -48,6 +49,7 @@ class AccelerateEngine:
             if parameter.requires_grad:
                 create_state(self._optimizer, parameter, source.step)
         fill(self.fragments(), source)
+        forget_rounded(self.objective)
 
     def fragments(self) -> Iterator[Fragment]:
         yield from replicated_fragments(self._parameters, self._optimizer, self._world.rank, self._world.size)
@@ -80,6 +82,7 @@ class AccelerateEngine:
         set_learning_rate(self._optimizer, lr)
         self._optimizer.step()
         self._optimizer.zero_grad()
+        forget_rounded(self.objective)
         return norm
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from configs.errors import TrainingError
 from data.loader import Batch
+from model.int8.block import forget_rounded
 from model.parameters import shape_of
 from train.engines.blocked import BlockedTime
 from train.engines.engine import EngineRequest, Shapes, storage_bytes, sum_of, to_device
@@ -99,6 +100,7 @@ class DeepSpeedEngine:
             self._optimizer._lazy_init_hp_params_optimizer_state()
         fill(self.fragments(), source)
         self._refresh_model_weights(source)
+        forget_rounded(self.objective)
 
     def fragments(self) -> Iterator[Fragment]:
         if self._stage == 0:
@@ -129,6 +131,7 @@ class DeepSpeedEngine:
         else:
             self._engine.step()
             norm = self._engine.get_global_grad_norm()
+        forget_rounded(self.objective)
         return norm
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
@@ -285,7 +288,7 @@ def configuration(options: DeepSpeedOptions, request: EngineRequest, shapes: Sha
     if is_bf16 and options.zero:
         config["bf16"] = {"enabled": True}
         config["data_types"] = {"grad_accum_dtype": "fp32"}
-    elif is_bf16:
+    elif is_bf16 or request.autocasts:
         config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
     extra = dict(options.config)
     zero.update(extra.pop("zero_optimization", {}))

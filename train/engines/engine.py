@@ -27,7 +27,7 @@ class EngineRequest:
 
     build_objective: Callable[[], Objective]
     optimizer: AdamWOptions
-    precision: Literal["float32", "bf16"]
+    precision: Literal["float32", "bf16", "int8"]
     clip_norm: float | None
     num_micro: int
     "Micro-batches per step and rank."
@@ -35,6 +35,11 @@ class EngineRequest:
     compile: bool
     recompute: bool
     world: World
+
+    @property
+    def autocasts(self) -> bool:
+        """Whether what is not in 8 bits is bf16, over float32 weights."""
+        return self.precision == "int8" and self.world.device.type == "cuda"
 
 
 class Engine(Protocol):

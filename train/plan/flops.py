@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from data.loader import Batch
 from model.embedders.vectors import VectorEmbedder
 from model.tokens import Tokens
-from train.objectives.objective import Objective, build_objective
+from train.objectives.objective import Objective
+from train.objectives.of_recipe import objective_of
 from train.plan.attention import CountedAttention
 from train.plan.batches import batch_of
 from train.plan.quantities import Flops
@@ -76,7 +77,7 @@ def step_flops(recipe: Recipe) -> float:
 def count_of(recipe: Recipe) -> Count:
     """The FLOPs of a micro-batch of the recipe."""
     rows = min(recipe.batch.micro or recipe.batch.global_, _MOST_ROWS)
-    return count(lambda: build_objective(recipe.objective, recipe.model, recipe.surgery), batch_of(recipe, rows))
+    return count(lambda: objective_of(recipe), batch_of(recipe, rows))
 
 
 def count(build: Callable[[], Objective], batch: Batch, *, dense: bool = False) -> Count:

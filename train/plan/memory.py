@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from train.engines.deepspeed import BUCKET_ELEMENTS
 from train.engines.options import DeepSpeedOptions
-from train.objectives.objective import Objective, build_objective
+from train.objectives.objective import Objective
+from train.objectives.of_recipe import objective_of
 from train.plan.activations import Cast, Device, activations_of
 from train.plan.batches import batch_of
 from train.plan.flops import count_of
@@ -38,7 +39,7 @@ def workload_of(recipe: Recipe, device: Device = "cuda") -> Workload:
     """
 
     def build() -> Objective:
-        return build_objective(recipe.objective, recipe.model, recipe.surgery)
+        return objective_of(recipe)
 
     with Shadow().building():
         objective = build()

@@ -1,8 +1,13 @@
-"""Activations, plain and gated (Shazeer 2020), of 8-bit matrices. Kept for backward: the 8-bit inputs."""
+"""Activations, plain and gated (Shazeer 2020), of 8-bit matrices.
+
+Kept for backward: the 8-bit inputs alone. The linear layer that follows needs the result for its weight's gradient,
+and computes it from them again (`again`, `again_gated`): it is as large as everything else that a block keeps.
+"""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -10,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import gelu, silu
 
-from model.int8.operators.wire import Wire, send
+from model.int8.operators.wire import Again, Wire, send
 from model.int8.quant_tensor import Format, Noise, QuantTensor, quantise
 
 Curve = Literal["gelu", "silu"]
@@ -26,6 +31,18 @@ def activate_gated(gate: Wire, up: Wire, curve: Curve, held: Format, noise: Nois
     return Wire(*_ActivateGated.apply(*gate, *up, curve, held, noise))
 
 
+def again(x: Wire, curve: Curve, held: Format) -> Again:
+    """`activate` once more, for the operator that takes its result."""
+    q, scale, tile = _parts(x, held)
+    return Again(partial(_activated, tile, curve, held), (q, scale))
+
+
+def again_gated(gate: Wire, up: Wire, curve: Curve, held: Format) -> Again:
+    """`activate_gated` once more, for the operator that takes its result."""
+    q, scale, tile = _parts(gate, held)
+    return Again(partial(_activated_gated, tile, curve, held), (q, scale, *_parts(up, held)[:2]))
+
+
 def value(curve: Curve, x: Tensor) -> Tensor:
     """curve(x). The GELU is the exact one (Hendrycks and Gimpel 2016)."""
     return gelu(x) if curve == "gelu" else silu(x)
@@ -39,13 +56,29 @@ def slope(curve: Curve, x: Tensor) -> Tensor:
     return gate * (1 + x * (1 - gate))
 
 
+def _parts(x: Wire, held: Format) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    read = x.read(held)
+    return read.q, read.scale, read.tile
+
+
+def _activated(tile: tuple[int, int], curve: Curve, held: Format, q: Tensor, scale: Tensor) -> QuantTensor:
+    return quantise(value(curve, QuantTensor(q, scale, tile).dequantise()), held)
+
+
+def _activated_gated(
+    tile: tuple[int, int], curve: Curve, held: Format, gate_q: Tensor, gate_scale: Tensor, q: Tensor, scale: Tensor
+) -> QuantTensor:
+    gate_NF = QuantTensor(gate_q, gate_scale, tile).dequantise()
+    return quantise(value(curve, gate_NF) * QuantTensor(q, scale, tile).dequantise(), held)
+
+
 class _Activate(Function):
     @staticmethod
     def forward(ctx: Any, payload: Tensor, scale: Tensor, curve: Curve, held: Format, noise: Noise) -> Wire:
-        x = Wire(payload, scale).read(held)
-        ctx.save_for_backward(x.q, x.scale)
-        ctx.tile, ctx.curve, ctx.held, ctx.noise = x.tile, curve, held, noise
-        return send(quantise(value(curve, x.dequantise()), held))
+        q, scale, tile = _parts(Wire(payload, scale), held)
+        ctx.save_for_backward(q, scale)
+        ctx.tile, ctx.curve, ctx.held, ctx.noise = tile, curve, held, noise
+        return send(_activated(tile, curve, held, q, scale))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -62,7 +95,7 @@ class _ActivateGated(Function):
         gate, up = Wire(*wires[:2]).read(held), Wire(*wires[2:]).read(held)
         ctx.save_for_backward(gate.q, gate.scale, up.q, up.scale)
         ctx.tile, ctx.curve, ctx.held, ctx.noise = gate.tile, curve, held, noise
-        return send(quantise(value(curve, gate.dequantise()) * up.dequantise(), held))
+        return send(_activated_gated(gate.tile, curve, held, gate.q, gate.scale, up.q, up.scale))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

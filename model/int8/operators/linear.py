@@ -6,17 +6,27 @@ for its gradient and rounded for the products, so that it is rounded once for al
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from model.int8.operators.wire import Wire, send
+from model.int8.operators.wire import Again, Wire, send
 from model.int8.quant_tensor import Format, Noise, QuantTensor, quantise
 
 
-def linear(x: Wire, weight_DC: Tensor, rounded: QuantTensor, bias_D: Tensor | None, held: Format, noise: Noise) -> Wire:
+def linear(
+    x: Wire,
+    weight_DC: Tensor,
+    rounded: QuantTensor,
+    bias_D: Tensor | None,
+    held: Format,
+    noise: Noise,
+    again: Again | None = None,
+) -> Wire:
     """[N, C] -> [N, D].
 
     Args:
@@ -26,8 +36,10 @@ def linear(x: Wire, weight_DC: Tensor, rounded: QuantTensor, bias_D: Tensor | No
         bias_D: added in float32, or None.
         held: the format of x, of the result and of their gradients.
         noise: rounds the gradient of x.
+        again: gives x a second time; else it is kept.
     """
-    return Wire(*_Linear.apply(*x, weight_DC, bias_D, rounded, held, noise))
+    compute, sources = again or (None, ())
+    return Wire(*_Linear.apply(*x, weight_DC, bias_D, rounded, held, noise, compute, *sources))
 
 
 def matmul(a_MK: QuantTensor, b_KN: QuantTensor) -> Tensor:
@@ -47,19 +59,23 @@ class _Linear(Function):
         rounded: QuantTensor,
         held: Format,
         noise: Noise,
+        compute: Callable[..., QuantTensor] | None,
+        *sources: Tensor,
     ) -> Wire:
         x = Wire(payload, scale).read(held)
-        ctx.save_for_backward(x.q, x.scale, rounded.q, rounded.scale)
-        ctx.tiles, ctx.held, ctx.noise = (x.tile, rounded.tile), held, noise
+        ctx.save_for_backward(rounded.q, rounded.scale, *(sources if compute else (x.q, x.scale)))
+        ctx.compute = compute or partial(QuantTensor, tile=x.tile)
+        ctx.tile, ctx.held, ctx.noise, ctx.num_sources = rounded.tile, held, noise, len(sources)
         y_ND = matmul(x, rounded.transpose())
         return send(quantise(y_ND if bias_D is None else y_ND + bias_D, held))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x_q, x_scale, w_q, w_scale = ctx.saved_tensors
-        x, w = QuantTensor(x_q, x_scale, ctx.tiles[0]), QuantTensor(w_q, w_scale, ctx.tiles[1])
+        q, scale, *sources = ctx.saved_tensors
+        w = QuantTensor(q, scale, ctx.tile)
         g = Wire(*grads).read(ctx.held)
         _, _, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-        grad_weight = matmul(g.transpose(), x) if needs_weight else None
+        grad_weight = matmul(g.transpose(), ctx.compute(*sources)) if needs_weight else None
         grad_bias = g.dequantise().sum(0) if needs_bias else None
-        return *send(quantise(matmul(g, w), ctx.held, ctx.noise)), grad_weight, grad_bias, None, None, None
+        dx = send(quantise(matmul(g, w), ctx.held, ctx.noise))
+        return *dx, grad_weight, grad_bias, *(None,) * (4 + ctx.num_sources)

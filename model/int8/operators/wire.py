@@ -12,6 +12,7 @@ NotImplementedError for a sum of float8; `boundary.fork` adds them properly.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,14 @@ class Wire(NamedTuple):
         """The matrix, without a gradient."""
         q = self.payload.detach().view(torch.int8)
         return QuantTensor(q, self.scale.detach(), held.tile_of(*q.shape))
+
+
+class Again(NamedTuple):
+    """How a matrix is computed a second time, so that it need not be kept for backward."""
+
+    compute: Callable[..., QuantTensor]
+    sources: tuple[Tensor, ...]
+    "What it is computed from; others keep these anyway."
 
 
 def send(x: QuantTensor) -> Wire:
