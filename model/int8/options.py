@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from configs.options import Options
+from model.mixers.options import AttentionOptions
 from model.options import BlockOptions, TransformerOptions
 
 CURVES = {"gelu": "gelu", "silu": "silu", "geglu": "gelu", "swiglu": "silu"}
@@ -45,7 +46,7 @@ def require_int8(models: Iterable[TransformerOptions]) -> None:
 
 
 def _objections(block: BlockOptions) -> Iterator[str]:
-    if block.mixer.kind != "attention":
+    if type(block.mixer) is not AttentionOptions:
         yield f"the mixer {block.mixer.kind}; an 8-bit block has attention"
     if block.norm_place != "pre":
         yield f"norm_place: {block.norm_place}; an 8-bit block has norm_place: pre"
