@@ -26,6 +26,7 @@ PACKAGES = [
     "launch",
     "launch.preflight",
     "launch.report",
+    "launch.reproduce",
     "model",
     "model.backends",
     "model.embedders",
@@ -41,6 +42,7 @@ PACKAGES = [
     "train.objectives",
     "train.plan",
     "train.probes",
+    "train.reproduce",
 ]
 
 setup(

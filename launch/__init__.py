@@ -4,7 +4,7 @@ Belongs here: what a person types and what a scheduler runs. Does not belong her
 `python -m train` needs, because nothing may import this room.
 
     launch.cli         `polytrain`: one subcommand for each thing a user does
-    launch.check, data, export, generate, imports, index, pack, plan, preflight, report, schema
+    launch.check, data, export, generate, imports, index, pack, plan, preflight, report, reproduce, schema
                        the subcommand of that name, with its arguments and `run`
     launch.cluster     `polytrain launch`
     launch.slurm       `polytrain launch slurm`: a recipe as a job
@@ -31,6 +31,7 @@ __all__ = [
     "plan",
     "preflight",
     "report",
+    "reproduce",
     "schema",
     "slurm",
     "sweeps",

@@ -21,6 +21,7 @@ Pretrain transformers of any modality on many machines.
   polytrain train configs/quickstart.yaml      train, or go on from the newest checkpoint
   polytrain launch slurm configs/quickstart.yaml --nodes 2 --gpus-per-node 8
                                                the same on a cluster
+  polytrain reproduce glu                      measure a published claim again
   polytrain report runs/quickstart             curves, samples and recipe as one HTML page
   polytrain generate runs/quickstart "def "    continue a prompt
   polytrain export runs/quickstart OUT         a folder that transformers loads
@@ -84,6 +85,7 @@ _COMMANDS = [
     ("data", "Look at shards: samples, statistics, damage.", "launch.data"),
     ("index", "Index webdataset shards that others wrote.", "launch.index"),
     ("report", "Show runs as one HTML page: curves, samples, recipe.", "launch.report.command"),
+    ("reproduce", "Measure a published claim again: train its arms, compare.", "launch.reproduce.command"),
     ("generate", "Continue a prompt with a trained or imported model.", "launch.generate"),
     ("import", "Read a Hugging Face folder as a model of ours.", "launch.imports"),
     ("export", "Write a trained or imported model as a Hugging Face folder.", "launch.export"),

@@ -23,7 +23,7 @@ from train.recipe import Recipe, load_recipe
 from train.tracker_options import AnyTracker
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
+RECIPES = [path for path in sorted((ROOT / "configs").rglob("*.yaml")) if path.parent.name != "papers"]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

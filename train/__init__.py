@@ -19,6 +19,7 @@ Does not belong here: reading data files, layers, command-line presentation beyo
     train.engines      where parameters live and how a step is taken
     train.objectives   what is learned
     train.probes       measurements that are not the loss being trained
+    train.reproduce    published claims, measured again
     train.optimizer    AdamW and its parameter groups
     train.plan         what a recipe would need on a cluster, without running it
     train.schedule     everything that follows the step
@@ -65,6 +66,7 @@ __all__ = [
     "probes",
     "profile",
     "recipe",
+    "reproduce",
     "run",
     "run_folder",
     "schedule",

@@ -39,7 +39,11 @@ OVERRIDES: dict[str, list[str]] = {
 }
 "What makes them quick to run on a CPU, where they are not."
 
-PATHS = [str(path.relative_to(ROOT / "configs")) for path in sorted((ROOT / "configs").rglob("*.yaml"))]
+PATHS = [
+    str(path.relative_to(ROOT / "configs"))
+    for path in sorted((ROOT / "configs").rglob("*.yaml"))
+    if path.parent.name != "papers"
+]
 
 
 def recipe_at(path: str, *overrides: str) -> Recipe:
