@@ -70,9 +70,11 @@ class Chart:
 
 
 def charts(runs: Sequence[Run]) -> list[Chart]:
-    """Every figure of the runs: of training steps first, then of each probe."""
+    """Every figure that was measured, and every loss: of training steps first, then of each probe."""
     known = {("", key): place for place, key in enumerate(TITLES)}
-    names = list(dict.fromkeys(name for run in runs for name in run.metrics.curves))
+    found = ((name, curve) for run in runs for name, curve in run.metrics.curves.items())
+    # What a device does not have (MFU of a CPU) is null in every row.
+    names = list(dict.fromkeys(name for name, curve in found if name[1] == "loss" or np.isfinite(curve.values).any()))
     names.sort(key=lambda name: (name[0] != "", known.get(name, len(known))))
     num_columns = max(20, min(_MAX_COLUMNS, _MAX_POINTS // (5 * max(1, len(names) * len(runs)))))
     return [

@@ -340,6 +340,13 @@ def test_odd_values_are_drawn(values: list[float | None], make_run: MakeRun, tmp
     assert not re.search(r"nan|inf", "".join(drawn))
 
 
+def test_what_a_device_does_not_have_is_no_chart(make_run: MakeRun) -> None:
+    page = report(make_run("run", [row(10, mfu=None), row(20, mfu=None)]), make_run("other", [row(10, mfu=None)]))
+    assert "/mfu" not in page.charts()
+    page = report(make_run("cpu", [row(10, mfu=None)]), make_run("gpu", [row(10, mfu=0.4)]))
+    assert [curve["values"] for curve in page.charts()["/mfu"]] == [[None], [0.4]]
+
+
 def test_a_finished_run_needs_no_excuse(make_run: MakeRun) -> None:
     rows = [row(30), {"step": 30, "probe": "validation", "loss": 4.5, "targets": 7}]
     page = report(make_run("run", rows, environment={"host": "a", "starts": []}))
