@@ -33,6 +33,7 @@ Does not belong here: reading data files, layers, command-line presentation beyo
     train.trackers     the rows in other trackers
     train.tracker_options   which trackers there are, and how a run goes on in each
     train.profile      a few steps under torch's profiler
+    train.saved_bytes  what autograd keeps for backward, by kind of module
     train.watchdog     a step that does not end
     train.epochs       how many epochs a run draws, and whether it may
     train.bad_samples  a record of the samples that could not be read
@@ -69,6 +70,7 @@ __all__ = [
     "reproduce",
     "run",
     "run_folder",
+    "saved_bytes",
     "schedule",
     "state",
     "surgery_facts",

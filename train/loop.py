@@ -20,6 +20,7 @@ from train.probes.options import AnyProbe
 from train.probes.probe import Probe, ProbeGivenUp
 from train.profile import Profile
 from train.recipe import Recipe
+from train.saved_bytes import SavedBytes
 from train.timing import StepClock
 from train.watchdog import Watchdog
 from train.world import World
@@ -39,6 +40,7 @@ class Loop:
     interruption: Interruption
     watchdog: Watchdog
     profile: Profile
+    saved_bytes: SavedBytes
     efficiency: Efficiency
     log: MetricsLog | None
     "On rank 0."
@@ -68,7 +70,8 @@ class Loop:
                     raise TrainingError(f"step {step}: the global batch has nothing to predict; look at data.train.")
                 # Dropout and the like draw from torch's generator: its state follows from the step, not from the past.
                 self.world.seed_generators(derive(recipe.seed, "step", step, self.world.rank))
-                loss_sum = self.engine.forward_backward(batch.micro_batches, targets)
+                with self.saved_bytes.step(step):
+                    loss_sum = self.engine.forward_backward(batch.micro_batches, targets)
                 grad_norm = self.engine.step(lr)
             position = Position(step, position.samples + recipe.batch.global_, position.tokens + targets)
             clock.add(targets)
@@ -84,6 +87,7 @@ class Loop:
                 if step % recipe.log.every == 0 or step == last:
                     figures = clock.row()
                     figures |= self.efficiency.row(figures["step_s"]) | {"bad_samples": num_bad}
+                    figures |= self.saved_bytes.row()
                     self._log(position, {"loss": loss, "lr": lr, "grad_norm": norm}, figures, digest)
                     num_bad = 0
             self.watchdog.rest()

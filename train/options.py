@@ -99,3 +99,5 @@ class LogOptions(Options):
     "Other trackers that get the rows too: 'wandb', or {kind: wandb, options: {...}}."
     profile: ProfileOptions | None = None
     "A few steps to profile; null profiles none."
+    saved_bytes: bool = False
+    "Count, in the first step, what autograd keeps for backward, by kind of module."

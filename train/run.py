@@ -36,6 +36,7 @@ from train.probes.probe import ProbeContext, build_probe
 from train.profile import Profile
 from train.recipe import Recipe
 from train.run_folder import RunFolder, require_same_data
+from train.saved_bytes import SavedBytes
 from train.state import InitialWeights
 from train.tracker_options import require_packages
 from train.watchdog import Watchdog
@@ -102,6 +103,7 @@ def run(recipe: Recipe, world: World) -> None:
             interruption=interruption,
             watchdog=watchdog,
             profile=profile,
+            saved_bytes=SavedBytes(engine.objective, position.step + 1 if recipe.log.saved_bytes else None),
             efficiency=efficiency,
             log=log,
         )

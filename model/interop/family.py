@@ -94,7 +94,7 @@ TEXT: Mapping[str, Any] = {"kind": "text"}
 "As `wanted`: token ids."
 HEADS: Mapping[str, Any] = {"kind": "attention"}
 "As `wanted`: plain attention, whose query, key and value heads share the width of the model, in equal parts."
-_OF_TRAINING = frozenset({"backend", "documents", "dropout", "init"})
+_OF_TRAINING = frozenset({"backend", "documents", "dropout", "init", "int8"})
 "Keys that say how a model is trained and how it is computed fast, not what it makes of a document."
 _OF_LAYERS = (frozenset(LayerGroup.model_fields) - {"positions"}) | {"plan"}
 "Keys of the model that count in its blocks alone. Its positions are also those of the embedder."

@@ -31,7 +31,7 @@ from model.positions.options import (
 )
 
 # How a model is trained, and how it is computed fast.
-NOT_EXPORTED = {"backend", "documents", "dropout", "init"}
+NOT_EXPORTED = {"backend", "documents", "dropout", "init", "int8"}
 SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 24}
 TEXTS: dict[str, Any] = SIZES | {"vocab_size": 23}
 ROTARY = TEXTS | {"rms_norm_eps": 1e-6, "max_position_embeddings": 16}
