@@ -111,10 +111,11 @@ def _counted(recipe: Recipe) -> Any:
 
 
 def _facts(recipe: Recipe, question: Question, chosen: Candidate, arguments: argparse.Namespace) -> dict[str, Any]:
+    from train.plan.gpus import precision_of_mfu
     from train.plan.time import peak_of
 
     cluster, workload = question.cluster, question.workload_of(chosen.layout.zero)
-    peak = peak_of(cluster.gpu, chosen.layout)
+    peak = peak_of(cluster.gpu, question.precision)
     low, typical, high = (question.timed(chosen, case) for case in ("low", "typical", "high"))
     world, step = cluster.world_size, typical
     tokens = arguments.tokens or recipe.train.steps * step.tokens
@@ -134,7 +135,7 @@ def _facts(recipe: Recipe, question: Question, chosen: Candidate, arguments: arg
         "tokens/s/GPU": f"{step.tokens / step.seconds / world:,.0f}",
         "MFU": f"{step.mfu(peak, world):.1%} ({low.mfu(peak, world):.1%} to {high.mfu(peak, world):.1%})",
         "MFU counts": f"causal attention by half, nothing recomputed; peak {peak / 1e12:,.4g} TFLOP/s dense "
-        f"{question.precision}: {cluster.gpu.source}",
+        f"{precision_of_mfu(question.precision)}: {cluster.gpu.source}",
         "tokens": f"{tokens:.4g} in {tokens / step.tokens:,.0f} steps",
         "days": f"{days[1]:.3g} ({days[0]:.3g} to {days[2]:.3g})",
         "GPU-hours": f"{days[1] * 24 * world:,.4g}",
@@ -172,7 +173,7 @@ def _print_candidates(found: list[Candidate], chosen: Candidate | None) -> None:
         sizes = "".join(f"{getattr(item.memory, kind) / 1e9:>12.2f}" for kind in kinds)
         verdict = "best" if item is chosen else "fits" if item.fits else "too large"
         name = f"{layout.zero:<5}{layout.offload:<10}{recompute:<10}{layout.micro_rows:>5}"
-        print(f"{name:<32}{sizes}   {verdict:<11}{item.step.seconds:>9.3f}")
+        print(f"{name:<32}{sizes}   {verdict:<11}{item.step.seconds:>9.3g}")
 
 
 def _nothing_fits(found: list[Candidate], question: Question) -> str:
@@ -190,7 +191,7 @@ def _explained(question: Question, chosen: Candidate) -> dict[str, str]:
 
     cluster, layout, step = question.cluster, chosen.layout, chosen.step
     generation, workload = cluster.generation, question.workload_of(layout.zero)
-    peak, bandwidth = time.peak_of(cluster.gpu, layout), cluster.gpu.memory_bandwidth
+    peak, bandwidth = time.peak_of(cluster.gpu, layout.precision), cluster.gpu.memory_bandwidth
     again = "1 + 1/3" if layout.recompute else "1"
     per_rank = step.tokens / cluster.world_size
     gemm = time.GEMM_OF_BEST["typical"]

@@ -31,7 +31,7 @@ from train.objectives.objective import require_fields
 from train.objectives.of_recipe import objective_of
 from train.optimizer import numel_of
 from train.plan.flops import step_flops
-from train.plan.gpus import peak_flops
+from train.plan.gpus import peak_flops, precision_of_mfu
 from train.probes.probe import ProbeContext, build_probe
 from train.profile import Profile
 from train.recipe import Recipe
@@ -180,7 +180,7 @@ def efficiency_of(recipe: Recipe, world: World) -> Efficiency:
     if world.device.type != "cuda":
         return Efficiency(num_devices=world.size)
     device = torch.cuda.get_device_name(world.device)
-    peak = peak_flops(device, recipe.precision)
+    peak = peak_flops(device, precision_of_mfu(recipe.precision))
     if peak is None:
         return Efficiency(device=device, num_devices=world.size)
     try:

@@ -54,6 +54,16 @@ def forget_rounded(model: nn.Module) -> None:
             module.rounded = None
 
 
+def round_weights(model: nn.Module) -> list[QuantTensor]:
+    """Round now what would be at its first use, and give all copies: what a rank keeps beside its parameters."""
+    found = []
+    for module in model.modules():
+        if isinstance(module, Int8Linear):
+            module.rounded = module.rounded or quantise(module.weight, module.held)
+            found.append(module.rounded)
+    return found
+
+
 class Int8Linear(nn.Linear):
     """X W^T + b."""
 

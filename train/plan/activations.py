@@ -1,6 +1,7 @@
 """What autograd keeps of a forward pass for backward, measured where numbers have no memory.
 
-Every storage counts once; parameters do not count, their casts to another precision do.
+Every storage counts once; parameters do not count, nor the 8-bit copies that last from step to step; casts to another
+precision do.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._pytree import tree_leaves
 
 from data.loader import Batch
+from model.int8.block import round_weights
 from train.objectives.objective import Objective
 from train.plan.attention import CountedAttention
 from train.plan.shadow import Shadow
@@ -36,6 +38,8 @@ class Activations:
     "Of them, the most that belong to one block: what exists a second time while it is recomputed."
     brief: int
     "What lived beside them at the peak of forward."
+    rounded: int = 0
+    "8-bit copies of weights, which are no activations."
 
 
 def activations_of(
@@ -61,6 +65,9 @@ def activations_of(
         block.register_forward_pre_hook(lambda *_, number=number: ledger.enter(number))
         block.register_forward_hook(lambda *_: ledger.enter(None))
     ledger.known = {_key(item) for item in objective.parameters()}
+    with shadow.computing():
+        rounded = [item for weight in round_weights(objective) for item in (weight.q, weight.scale)]
+    ledger.known |= {_key(item) for item in rounded}
     autocast: AbstractContextManager[Any] = nullcontext()
     if cast == "autocast":
         autocast = torch.autocast("cpu", torch.bfloat16)
@@ -68,7 +75,12 @@ def activations_of(
         sums = objective(shadow.batch(batch))
     ledger.peak -= sum(item.untyped_storage().nbytes() for item in sums.values())
     saved = sum(ledger.saved.values())
-    return Activations(saved, max(ledger.of_blocks.values(), default=0), max(0, ledger.peak - saved))
+    return Activations(
+        saved,
+        of_a_block=max(ledger.of_blocks.values(), default=0),
+        brief=max(0, ledger.peak - saved),
+        rounded=sum(item.untyped_storage().nbytes() for item in rounded),
+    )
 
 
 @dataclass
@@ -76,7 +88,7 @@ class _Ledger:
     """Storages by their addresses; those that are kept are kept alive by autograd, so no address comes twice."""
 
     known: set[int] = field(default_factory=set)
-    "Parameters."
+    "Parameters and their 8-bit copies."
     saved: dict[int, int] = field(default_factory=dict)
     of_blocks: dict[int, int] = field(default_factory=dict)
     live: int = 0
@@ -124,7 +136,7 @@ def _fuse(objective: Objective) -> None:
     for transformer in objective.transformers():
         transformer.backend = attention
     for module in objective.modules():
-        if isinstance(module, nn.RMSNorm):
+        if type(module) is nn.RMSNorm:
             module.forward = _fused_norm(module)  # type: ignore[assignment]
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import model.int8.operators.linear  # noqa: F401 - defines torch.ops.polytrain.int8_matmul
 from data.loader import Batch
 from model.embedders.vectors import VectorEmbedder
 from model.tokens import Tokens
@@ -33,6 +34,7 @@ _MOST_ROWS = 16
 "Rows that are counted: enough for the mean over what is random in a row."
 
 _aten = torch.ops.aten
+_INT8 = torch.ops.polytrain.int8_matmul
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Count:
     products: float
     "Of products of matrices and of convolutions."
     attention: float
+    int8: float
+    "Of the products, those of 8-bit matrices."
 
     @property
     def flops(self) -> Flops:
@@ -88,12 +92,14 @@ def count(build: Callable[[], Objective], batch: Batch, *, dense: bool = False) 
         batch: real tensors.
         dense: count attention of all pairs, whatever the visibility shows.
     """
-    shadow, attention, products, tokens = Shadow(), CountedAttention(dense=dense), 0.0, 0
+    shadow, attention, products, int8, tokens = Shadow(), CountedAttention(dense=dense), 0.0, 0.0, 0
 
     def add_operation(operator: Any, args: tuple[Any, ...], result: Any) -> None:
-        nonlocal products
+        nonlocal products, int8
         formula = _FORMULAS.get(operator.overloadpacket)
-        products += 0 if formula is None else formula(args, result)
+        flops = 0.0 if formula is None else formula(args, result)
+        products += flops
+        int8 += flops if operator.overloadpacket is _INT8 else 0.0
 
     def add_tokens(_module: nn.Module, _args: object, result: Tokens) -> None:
         nonlocal tokens
@@ -107,13 +113,18 @@ def count(build: Callable[[], Objective], batch: Batch, *, dense: bool = False) 
             transformer.embedder.register_forward_hook(add_tokens)
     with shadow.computing(add_operation):
         objective(shadow.batch(batch))["loss"].backward()
-    return Count(len(next(iter(batch.values()))), tokens, products, attention.flops)
+    return Count(len(next(iter(batch.values()))), tokens, products, attention.flops, int8)
 
 
 def _product(args: tuple[Any, ...], _result: Any) -> float:
     """[..., N, K] x [..., K, M], the last two tensors among the arguments."""
     first, second = [item for item in args if isinstance(item, Tensor)][-2:]
     return 2.0 * first.numel() * second.shape[-1]
+
+
+def _int8_product(args: tuple[Any, ...], result: Tensor) -> float:
+    inputs: Tensor = args[0]
+    return 2.0 * result.numel() * inputs.shape[1]
 
 
 def _convolution(args: tuple[Any, ...], result: Tensor) -> float:
@@ -134,6 +145,7 @@ def _of_convolution(inputs: Tensor, weight: Tensor, result: Tensor, *, is_transp
 
 _FORMULAS: dict[Any, Callable[[tuple[Any, ...], Any], float]] = {
     **dict.fromkeys((_aten.mm, _aten.bmm, _aten.addmm, _aten.addmm_, _aten.baddbmm, _aten.baddbmm_), _product),
+    _INT8: _int8_product,
     _aten.convolution: _convolution,
     _aten.convolution_backward: _convolution_backward,
 }

@@ -78,6 +78,11 @@ class Peak:
     source: str
 
 
+def precision_of_mfu(precision: Literal["float32", "bf16", "int8"]) -> DevicePrecision:
+    """Whose peak a run's MFU is a share of: int8 that of bf16, which it replaces, so that the two can be compared."""
+    return "bf16" if precision == "int8" else precision
+
+
 @cache
 def catalogue() -> Catalogue:
     """All that is known."""

@@ -43,7 +43,7 @@ def workload_of(recipe: Recipe, device: Device = "cuda") -> Workload:
 
     with Shadow().building():
         objective = build()
-    found, cast = count_of(recipe), cast_of(recipe)
+    found, cast = count_of(recipe), cast_of(recipe, device)
     # What a micro-batch keeps grows with its rows from a part that does not: two sizes tell both.
     sizes = 1, max(2, min(recipe.batch.micro or recipe.batch.global_, _MOST_ROWS))
     batches = [batch_of(recipe, rows) for rows in sizes]
@@ -68,13 +68,17 @@ def workload_of(recipe: Recipe, device: Device = "cuda") -> Workload:
         activation_bytes=fixed,
         checkpointed_activation_bytes=checkpointed_fixed,
         brief_bytes=plain[-1].brief,
+        int8_flops=found.int8 / (found.rows * found.tokens),
+        rounded_bytes=plain[-1].rounded,
     )
 
 
-def cast_of(recipe: Recipe) -> Cast:
-    """How the engine of the recipe brings bf16 in."""
+def cast_of(recipe: Recipe, device: Device = "cuda") -> Cast:
+    """How the engine of the recipe brings bf16 in; with int8, to what is not in 8 bits."""
     if recipe.precision == "float32":
         return "none"
+    if recipe.precision == "int8":
+        return "none" if device == "cpu" else "autocast"
     is_sharded = isinstance(recipe.engine, DeepSpeedOptions) and recipe.engine.zero > 0
     return "weights" if is_sharded else "autocast"
 
@@ -117,6 +121,12 @@ class _Held:
 
 def _held(workload: Workload, layout: Layout) -> _Held:
     """What does not depend on the batch."""
+    held = _of_engine(workload, layout)
+    return replace(held, weights=held.weights + workload.rounded_bytes)
+
+
+def _of_engine(workload: Workload, layout: Layout) -> _Held:
+    """What engines hold of float32 and bf16 parameters."""
     size, trained = workload.parameters, workload.trained
     share, bucket = -(-trained // layout.world_size), min(BUCKET_ELEMENTS, size)
     # Masters and two moments, float32 all.

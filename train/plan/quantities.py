@@ -52,6 +52,10 @@ class Workload:
     "The same with `train.recompute=blocks`."
     brief_bytes: int = 0
     "What lives briefly beside that in forward: logits."
+    int8_flops: float = 0.0
+    "Of `flops.constant`, those of products of 8-bit matrices."
+    rounded_bytes: int = 0
+    "8-bit copies of weights, which every rank keeps whole from step to step."
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Memory:
     """Bytes on one device by kind; what is offloaded to the host is in `host`."""
 
     weights: int
+    "With their 8-bit copies."
     gradients: int
     optimizer: int
     "Moments and float32 master weights."

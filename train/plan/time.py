@@ -2,8 +2,8 @@
 
 What is assumed, once for all devices and models:
 
-- products of matrices reach a share of the dense peak (`GEMM_OF_BEST` of the best shape known), attention
-  its own;
+- products of matrices reach a share of the dense peak (`GEMM_OF_BEST` of the best shape known; of 8-bit matrices
+  `INT8_GEMM` of their own peak), attention its own; with int8 attention and the head are in bf16;
 - everything else is bound by memory: `PASSES` over what forward saves, and the optimizer's own traffic;
 - collectives are rings through all GPUs, as fast as their slowest link; while a layer computes, those of others run
   beside it, so only one layer's share is always waited for;
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from configs.errors import ConfigError
-from train.plan.gpus import Generation, Gpu, Network, catalogue
-from train.plan.quantities import Layout, Workload
+from train.plan.gpus import Generation, Gpu, Network, catalogue, precision_of_mfu
+from train.plan.quantities import Layout, Precision, Workload
 
 Case = Literal["low", "typical", "high"]
 Software = Literal["eager", "compiled"]
@@ -29,6 +29,9 @@ of language models (SemiAnalysis, MI300X vs H100 vs H200 Benchmark Part 1, 2024)
 PASSES: dict[Software, float] = {"eager": 5.0, "compiled": 3.0}
 """How often a byte that forward saves crosses memory. Eager: written and read forward, read backward, its gradient
 written and read. Compiled: fusion spares the read forward and a pass over the gradient. An assumption, not measured."""
+INT8_GEMM: dict[Case, float] = {"low": 0.40, "typical": 0.50, "high": 0.65}
+"""Of the int8 peak, for products whose tiles have scales of their own. An assumption: what is published is a speed of
+1.6 times float16's on an RTX 4090 (Xi et al. 2024), whose int8 peak is 4 times as high; see docs/planning.md."""
 ATTENTION_AGAIN = 3.5 / 3
 "Fused attention computes its scores a second time in backward: 7 products for 6 (Dao 2023, section 4.1)."
 MEMORY_SHARE = 0.85
@@ -92,16 +95,17 @@ class Step:
         return self.model_flops / (self.seconds * peak * world_size)
 
 
-def peak_of(gpu: Gpu, layout: Layout) -> float:
-    """Dense peak FLOP/s in the precision of the layout.
+def peak_of(gpu: Gpu, precision: Precision) -> float:
+    """Dense peak FLOP/s that MFU is a share of (`precision_of_mfu`).
 
     Raises:
-        ConfigError: when the device lacks it.
+        ConfigError: when the device lacks what the precision computes with.
     """
-    if layout.precision not in gpu.flops:
-        known = ", ".join(gpu.flops)
-        raise ConfigError(f"precision={layout.precision}: {gpu.title} has no such arithmetic; it has {known}.")
-    return gpu.flops[layout.precision]
+    for needed in {precision, precision_of_mfu(precision)}:
+        if needed not in gpu.flops:
+            known = ", ".join(gpu.flops)
+            raise ConfigError(f"precision={precision}: {gpu.title} has no {needed} arithmetic; it has {known}.")
+    return gpu.flops[precision_of_mfu(precision)]
 
 
 def ring_seconds(volume: float, cluster: Cluster) -> float:
@@ -162,12 +166,14 @@ def step_time(
 
 def _computing(workload: Workload, layout: Layout, cluster: Cluster, tokens: int, case: Case) -> tuple[float, float]:
     """Seconds of products and of attention in one micro-batch; recomputing repeats the forward third."""
-    peak, generation = peak_of(cluster.gpu, layout), cluster.generation
+    peak, generation = peak_of(cluster.gpu, layout.precision), cluster.generation
     again = 1 if layout.recompute else 0
-    products = workload.flops.constant * tokens * (1 + again / 3)
+    products = (workload.flops.constant - workload.int8_flops) / (peak * generation.best_gemm * GEMM_OF_BEST[case])
+    if workload.int8_flops:
+        products += workload.int8_flops / (cluster.gpu.flops["int8"] * INT8_GEMM[case])
     attention = workload.flops.per_length * workload.tokens_per_row * tokens * (ATTENTION_AGAIN + again / 3)
     attention_share = generation.attention[CASES.index(case)]
-    return products / (peak * generation.best_gemm * GEMM_OF_BEST[case]), attention / (peak * attention_share)
+    return products * tokens * (1 + again / 3), attention / (peak * attention_share)
 
 
 def _communication(

@@ -17,6 +17,7 @@ from model.surgery.options import AnyEdit, FreezeOptions, LoRAOptions
 from model.two_tower import TwoTower
 from tests.conftest import ROOT
 from train.objectives.objective import Objective, build_objective
+from train.objectives.of_recipe import objective_of
 from train.objectives.options import CausalLMOptions, PFNOptions
 from train.recipe import Recipe, load_recipe
 
@@ -44,6 +45,14 @@ PATHS = [
     for path in sorted((ROOT / "configs").rglob("*.yaml"))
     if path.parent.name != "papers"
 ]
+
+IN_INT8: dict[str, list[str]] = {
+    "quickstart.yaml": ["precision=int8"],
+    "text/gpt2_124m.yaml": ["precision=int8", "model.feed_forward=gelu"],
+    "image/mae_mnist.yaml": ["precision=int8"],
+    "tabular/pfn.yaml": ["precision=int8"],
+}
+"What has them compute in 8 bits, where they can."
 
 
 def recipe_at(path: str, *overrides: str) -> Recipe:
@@ -182,4 +191,4 @@ def real(build: Callable[[], Objective]) -> Objective:
 
 def builder_of(recipe: Recipe) -> Callable[[], Objective]:
     """Of the objective of a recipe."""
-    return lambda: build_objective(recipe.objective, recipe.model, recipe.surgery)
+    return lambda: objective_of(recipe)

@@ -13,10 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode, conv_backward_flop
 from configs.errors import ConfigError
 from data.loader import Batch
 from model.backends.backend import Request
+from model.int8.block import Int8Linear
 from model.visibility import BlockLocal, Causal, Everything, Global, Places, SameSegment, Visibility, Window, dense_mask
 from tests.conftest import ROOT
-from tests.train.plan.recipes import BUILDERS, PATHS, batch_for, builder_of, real, recipe_at
+from tests.train.plan.recipes import BUILDERS, IN_INT8, PATHS, batch_for, builder_of, real, recipe_at
 from train.objectives.objective import Objective
+from train.objectives.of_recipe import objective_of
 from train.plan.attention import num_pairs
 from train.plan.batches import batch_of
 from train.plan.flops import count, flops_of, step_flops
@@ -57,6 +59,21 @@ def check(build: Callable[[], Objective], batch: Batch) -> None:
 def test_recipes_cost_what_torch_counts(path: str) -> None:
     recipe = recipe_at(path)
     check(builder_of(recipe), batch_of(recipe, 4))
+
+
+@pytest.mark.parametrize("path", IN_INT8)
+def test_what_is_in_8_bits_costs_what_it_costs_in_float32(path: str) -> None:
+    recipe = recipe_at(path, *IN_INT8[path])
+    in_float32 = recipe_at(path, *IN_INT8[path], "precision=float32")
+    found, expected = (count(builder_of(item), batch_of(item, 2)) for item in (recipe, in_float32))
+    assert (found.products, found.attention) == (expected.products, expected.attention)
+    check(builder_of(recipe), batch_of(recipe, 4))
+    assert expected.int8 == 0
+    modules = objective_of(recipe).modules()
+    weights = sum(item.weight.numel() for item in modules if isinstance(item, Int8Linear))
+    assert 0.2 * found.products < found.int8 < found.products
+    if path == "quickstart.yaml":  # others leave tokens out, or ask for no gradient of some
+        assert found.int8 == 6 * weights * 2 * 128
 
 
 @pytest.mark.parametrize("name", BUILDERS)

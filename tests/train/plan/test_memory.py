@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from data.loader import Batch
-from tests.train.plan.recipes import BUILDERS, PATHS, batch_for, builder_of, real, recipe_at
+from model.int8.block import round_weights
+from tests.train.plan.recipes import BUILDERS, IN_INT8, PATHS, batch_for, builder_of, real, recipe_at
 from train.check import num_parameters
 from train.objectives.objective import Objective
 from train.plan.activations import Cast, activations_of
@@ -35,16 +37,21 @@ def layout(**changes: Any) -> Layout:
 
 
 class Kept:
-    """The storages that autograd keeps, but those of parameters."""
+    """The storages that autograd keeps, but those of parameters and of their 8-bit copies."""
 
     def __init__(self, objective: Objective) -> None:
-        self._parameters = {item.untyped_storage().data_ptr() for item in objective.parameters()}
+        copies = [item for weight in round_weights(objective) for item in (weight.q, weight.scale)]
+        self._parameters = {item.untyped_storage().data_ptr() for item in [*objective.parameters(), *copies]}
         self.storages: dict[int, int] = {}
+        self.users: dict[int, set[int]] = {}
+        "By storage: the blocks that keep it."
+        self.block = -1
 
     def __call__(self, item: Tensor) -> Tensor:
         storage = item.untyped_storage()
         if storage.data_ptr() not in self._parameters:
             self.storages[storage.data_ptr()] = storage.nbytes()
+            self.users.setdefault(storage.data_ptr(), set()).add(self.block)
         return item
 
     @property
@@ -60,16 +67,14 @@ def real_bytes(build: Callable[[], Objective], batch: Batch, cast: Cast, *, reco
     if recompute:
         objective.recompute_blocks()
     kept = Kept(objective)
-    before: dict[int, int] = {}
-    of_blocks = [0]
+    inputs: list[Tensor] = []
 
     def enter(_block: Any, args: tuple[Any, ...]) -> None:
-        before.clear()
-        before.update(kept.storages)
-        before[args[0].untyped_storage().data_ptr()] = 0
+        kept.block = len(inputs)
+        inputs.append(args[0].detach())
 
     def leave(_block: Any, _args: Any, _result: Any) -> None:
-        of_blocks.append(sum(size for key, size in kept.storages.items() if key not in before))
+        kept.block = -1
 
     for block in objective.blocks():
         block.register_forward_pre_hook(enter)
@@ -78,7 +83,12 @@ def real_bytes(build: Callable[[], Objective], batch: Batch, cast: Cast, *, reco
     with saved_tensors_hooks(kept, lambda item: item), autocast:
         sums = objective(batch)
     assert sums["loss"].requires_grad
-    return kept.num_bytes, max(of_blocks)
+    given = {item.untyped_storage().data_ptr() for item in inputs}
+    own = [
+        sum(size for key, size in kept.storages.items() if kept.users[key] == {number} and key not in given)
+        for number in range(len(inputs))
+    ]
+    return kept.num_bytes, max(own)
 
 
 @pytest.mark.parametrize("cast", CASTS)
@@ -92,6 +102,30 @@ def test_recipes_keep_what_is_predicted(path: str, cast: Cast) -> None:
     assert found.of_a_block == pytest.approx(of_a_block, rel=TOLERANCE)
     found = activations_of(build, batch, device="cpu", cast=cast, recompute=True)
     assert found.saved == pytest.approx(real_bytes(build, batch, cast, recompute=True)[0], rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("path", IN_INT8)
+def test_recipes_in_8_bits_keep_what_is_predicted(path: str) -> None:
+    recipe = recipe_at(path, *IN_INT8[path])
+    build, batch = builder_of(recipe), batch_of(recipe, 4)
+    for recompute in (False, True):
+        found = activations_of(build, batch, device="cpu", cast="none", recompute=recompute)
+        saved, of_a_block = real_bytes(build, batch, "none", recompute=recompute)
+        assert found.saved == pytest.approx(saved, rel=TOLERANCE)
+        if not recompute:
+            assert found.of_a_block == pytest.approx(of_a_block, rel=TOLERANCE)
+            in_float32 = builder_of(recipe_at(path, *IN_INT8[path], "precision=float32"))
+            assert found.saved < activations_of(in_float32, batch, device="cpu", cast="none").saved
+
+
+def test_copies_of_weights_in_8_bits_are_weights_on_every_rank() -> None:
+    recipe = recipe_at("quickstart.yaml", "precision=int8")
+    workload, objective = workload_of(recipe), builder_of(recipe)()
+    copies = round_weights(objective)
+    assert workload.rounded_bytes == sum(item.q.nbytes + item.scale.nbytes for item in copies)
+    for zero in (0, 1, 2, 3):
+        held, without = (memory_of(item, layout(zero=zero)) for item in (workload, replace(workload, rounded_bytes=0)))
+        assert held.weights - without.weights == workload.rounded_bytes
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -145,6 +179,11 @@ def test_rows_that_were_not_counted_keep_what_the_line_says(path: str, recompute
 )
 def test_engines_cast_in_their_own_ways(engine: str, precision: str, cast: Cast) -> None:
     assert cast_of(recipe_at("quickstart.yaml", f"engine={engine}", f"precision={precision}")) == cast
+
+
+def test_what_is_not_in_8_bits_is_cast_to_bf16_on_gpus() -> None:
+    recipe = recipe_at("quickstart.yaml", "precision=int8", "engine={kind: deepspeed, zero: 2}")
+    assert (cast_of(recipe, "cuda"), cast_of(recipe, "cpu")) == ("autocast", "none")
 
 
 def test_fused_norms_keep_their_input_alone() -> None:
