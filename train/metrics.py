@@ -26,12 +26,13 @@ metrics.jsonl holds one JSON object per probe, with `step`, `probe` and its figu
                          allocated at most since the last row, and reserved, of the rank with most; null on CPU
     model_flops_per_s    model FLOP/s of all ranks; null where a step's FLOPs cannot be counted
     mfu                  their share of the devices' peak, 0 to 1; null where the peak is not known (CPU)
-    saved_bytes          kept for backward, of a micro-batch on rank 0: with log.saved_bytes, first row only
-    saved_bytes_by       the same by kind of module
     bad_samples          rows that had to be replaced since the last row, on all ranks
     data_digest          of the samples of this step
 
 Times are means over the steps since the last row, unless said otherwise.
+
+With `log.saved_bytes` the first row also has `saved_bytes`, bytes kept by autograd for backward of a micro-batch on rank
+0, and `saved_bytes_by`, the same by kind of module.
 """
 
 from __future__ import annotations
