@@ -9,11 +9,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import ConfigError
-from launch.tables import print_table
+from launch.tables import print_columns, print_table
 
 if TYPE_CHECKING:
     from train.plan.plan import Candidate, Question, Zero
     from train.plan.quantities import Workload
+    from train.plan.roofline import Compared
     from train.recipe import Recipe
 
 _EXAMPLES = """\
@@ -22,6 +23,7 @@ examples:
   polytrain plan configs/text/gpt2_124m.yaml --gpu h100 --nodes 4 --network ndr400 --tokens 300e9
   polytrain plan configs/text/gpt2_124m.yaml precision=float32 batch.global=1024 --gpu v100
   polytrain plan configs/text/gpt2_124m.yaml --gpu h100 --explain     every formula with its numbers and sources
+  polytrain plan configs/quickstart.yaml precision=int8 --gpu rtx4090 --operators     what 8 bits would be worth
 """
 _DAY_S = 86400.0
 _CHECKPOINT_BYTES = 12
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", default="ndr400", metavar="NAME", help="between nodes (ndr400)")
     parser.add_argument("--tokens", type=float, metavar="N", help="to train on; default: train.steps x batch")
     parser.add_argument("--disk-gb-s", type=float, default=2.0, metavar="X", help="GB/s a node writes and reads (2)")
+    parser.add_argument("--operators", action="store_true", help="one block operator by operator, in bf16 and int8")
     parser.add_argument("--explain", action="store_true", help="print formulas with their numbers and sources")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -58,11 +61,18 @@ def run(arguments: argparse.Namespace) -> None:
     found = candidates(question)
     chosen = best(found)
     shown = chosen or found[-1]
+    operators = _operators(recipe, question, shown) if arguments.operators else []
     facts = _facts(recipe, question, shown, arguments)
     if arguments.json:
         rows = [_row(item, question) for item in found]
         overrides = chosen.overrides() if chosen else None
-        print(json.dumps({"candidates": rows, "recommended": overrides, "facts": facts}, indent=2))
+        answer = {"candidates": rows, "recommended": overrides, "facts": facts}
+        if arguments.operators:
+            answer["operators"] = [asdict(item) for item in operators]
+        print(json.dumps(answer, indent=2))
+        return
+    if arguments.operators:
+        _print_operators(operators, question, shown)
         return
     _print_candidates(found, chosen)
     print()
@@ -108,6 +118,53 @@ def _counted(recipe: Recipe) -> Any:
         return count(zero > 0 and recipe.precision == "bf16")
 
     return by_stage
+
+
+def _operators(recipe: Recipe, question: Question, chosen: Candidate) -> list[Compared]:
+    """Of the first block that can be in 8 bits, for the micro-batch of the layout."""
+    from model.options import transformers_of
+    from train.plan.roofline import Size, compared
+
+    blocks = [block for model in transformers_of(recipe.model) for block in model.blocks]
+    block = next((block for block in blocks if block.int8), blocks[0])
+    workload = question.workload_of(chosen.layout.zero)
+    length = workload.tokens_per_row
+    size = Size(length * chosen.layout.micro_rows, workload.flops.per_length * length / workload.layers)
+    try:
+        return compared(block, size, question.cluster.gpu)
+    except ValueError as error:
+        raise ConfigError(f"--operators: {error}.") from None
+
+
+def _print_operators(found: list[Compared], question: Question, chosen: Candidate) -> None:
+    """Times in microseconds."""
+    from train.plan.time import CASES, INT8_GEMM
+
+    def micros(pair: tuple[float, float]) -> str:
+        return f"{pair[0] * 1e6:,.0f} + {pair[1] * 1e6:,.0f}"
+
+    def times(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    rows = [
+        {
+            "operator": item.name,
+            "bf16 us": micros(item.bf16),
+            "int8 us": micros(item.int8["typical"]),
+            "faster": " ".join(times(item.faster(case)) for case in CASES),
+            "bf16 saved MB": f"{item.saved['bf16'] / 1e6:.1f}",
+            "int8": f"{item.saved['int8'] / 1e6:.1f}",
+        }
+        for item in found
+    ]
+    tokens = chosen.layout.micro_rows * question.workload_of(chosen.layout.zero).tokens_per_row
+    print(f"one block, a micro-batch of {tokens:,} tokens, {question.cluster.gpu.title}; predicted, not measured\n")
+    print_columns(list(rows[0]), rows)
+    print(
+        "\nus: forward + backward. faster: bf16's time over int8's, for 8-bit products at "
+        f"{', '.join(str(INT8_GEMM[case]) for case in CASES)} of their peak.\n"
+        "Not saved: weights in 8 bits, a byte each, which stay from step to step. See docs/planning.md."
+    )
 
 
 def _facts(recipe: Recipe, question: Question, chosen: Candidate, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -45,6 +45,17 @@ def require_int8(models: Iterable[TransformerOptions]) -> None:
         raise ValueError("precision=int8: every block of the model has int8: false; take bf16 or float32")
 
 
+def require_block(block: BlockOptions) -> None:
+    """Check that there is such a block in 8 bits.
+
+    Raises:
+        ValueError: naming what it has, and what it could have.
+    """
+    objection = next(_objections(block), None)
+    if objection is not None:
+        raise ValueError(f"the block has {objection}")
+
+
 def _objections(block: BlockOptions) -> Iterator[str]:
     if type(block.mixer) is not AttentionOptions:
         yield f"the mixer {block.mixer.kind}; an 8-bit block has attention"

@@ -48,7 +48,9 @@ def test_json_has_every_layout_and_a_token_budget_scales_the_days(capsys: pytest
         (["--gpu", "h1000"], "did you mean 'h100'"),
         (["--nodes", "3"], "batch.global=16 cannot be divided among 24 GPUs"),
         (["--nodes", "0"], "--nodes 0: expected more than 0"),
-        (["--gpu", "v100", "precision=bf16"], "has no such arithmetic"),
+        (["--gpu", "v100", "precision=bf16"], "has no bf16 arithmetic"),
+        (["--gpu", "v100", "precision=int8"], "has no bf16 arithmetic"),
+        (["--operators", "model.norm_place=post"], "--operators: the block has norm_place: post"),
         (["--network", "tin-can"], "--network tin-can"),
     ],
 )

@@ -8,6 +8,7 @@ belong here: measuring a run that goes on, which is `train.metrics`.
     train.plan.memory       bytes of a recipe on every device
     train.plan.gpus         the catalogue of GPUs and networks (gpus.yaml)
     train.plan.time         seconds of a step, by a roofline with communication
+    train.plan.roofline     one block, operator by operator
     train.plan.plan         which layouts fit, and the fastest of them
     train.plan.activations  what is kept for backward
     train.plan.batches      a batch like those of a recipe
@@ -15,4 +16,16 @@ belong here: measuring a run that goes on, which is `train.metrics`.
     train.plan.shadow       running a module for its shapes
 """
 
-__all__ = ["activations", "attention", "batches", "flops", "gpus", "memory", "plan", "quantities", "shadow", "time"]
+__all__ = [
+    "activations",
+    "attention",
+    "batches",
+    "flops",
+    "gpus",
+    "memory",
+    "plan",
+    "quantities",
+    "roofline",
+    "shadow",
+    "time",
+]

@@ -29,9 +29,9 @@ of language models (SemiAnalysis, MI300X vs H100 vs H200 Benchmark Part 1, 2024)
 PASSES: dict[Software, float] = {"eager": 5.0, "compiled": 3.0}
 """How often a byte that forward saves crosses memory. Eager: written and read forward, read backward, its gradient
 written and read. Compiled: fusion spares the read forward and a pass over the gradient. An assumption, not measured."""
-INT8_GEMM: dict[Case, float] = {"low": 0.40, "typical": 0.50, "high": 0.65}
-"""Of the int8 peak, for products whose tiles have scales of their own. An assumption: what is published is a speed of
-1.6 times float16's on an RTX 4090 (Xi et al. 2024), whose int8 peak is 4 times as high; see docs/planning.md."""
+INT8_GEMM: dict[Case, float] = {"low": 0.29, "typical": 0.4, "high": 0.65}
+"""Of the int8 peak, for products whose tiles have their own scales. Low: published, 1.6 times as fast as float16 on an
+RTX 4090 (Xi et al. 2024), whose int8 peak is 4 times as high. Typical and high: assumptions."""
 ATTENTION_AGAIN = 3.5 / 3
 "Fused attention computes its scores a second time in backward: 7 products for 6 (Dao 2023, section 4.1)."
 MEMORY_SHARE = 0.85
