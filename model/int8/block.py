@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from configs.errors import ConfigError
 from model.block import Block, Branch
 from model.feed_forward import FeedForward, GatedFeedForward
+from model.int8.arithmetic import Curve, Moments, arithmetic_of, objection
 from model.int8.operators import activation, boundary, dropout, linear, norm, residual
-from model.int8.operators.activation import Curve
-from model.int8.operators.norm import Moments
 from model.int8.operators.wire import Again, Wire, draw_noise
 from model.int8.options import CURVES, Int8Options
-from model.int8.quant_tensor import PER_CHANNEL, PER_TENSOR, PER_TOKEN, SQUARE, Format, QuantTensor, quantise
+from model.int8.quant_tensor import PER_CHANNEL, PER_TENSOR, PER_TOKEN, SQUARE, Format, QuantTensor
 from model.mixers.attention import Attention
 from model.mixers.mixer import MixerContext
 from model.transformer import Transformer
@@ -38,9 +37,11 @@ def to_int8(model: nn.Module, options: Int8Options) -> None:
     Raises:
         ConfigError: when a block holds modules that have no 8-bit form, such as adapters.
     """
+    held = Format(_TILES[options.tile], options.bits, options.kernels)
     if options.kernels == "triton":
-        raise ConfigError("int8.kernels=triton: not every operator has a kernel yet; use plain.")
-    held = Format(_TILES[options.tile], options.bits)
+        found = objection(held)
+        if found is not None:
+            raise ConfigError(f"int8.kernels=triton: {found}, or int8.kernels=plain.")
     for transformer in [module for module in model.modules() if isinstance(module, Transformer)]:
         for number, block in enumerate(transformer.blocks):
             if cast(Block, block).options.int8:
@@ -56,12 +57,7 @@ def forget_rounded(model: nn.Module) -> None:
 
 def round_weights(model: nn.Module) -> list[QuantTensor]:
     """Round now what would be at its first use, and give all copies: what a rank keeps beside its parameters."""
-    found = []
-    for module in model.modules():
-        if isinstance(module, Int8Linear):
-            module.rounded = module.rounded or quantise(module.weight, module.held)
-            found.append(module.rounded)
-    return found
+    return [module.rounded_weight() for module in model.modules() if isinstance(module, Int8Linear)]
 
 
 class Int8Linear(nn.Linear):
@@ -71,13 +67,17 @@ class Int8Linear(nn.Linear):
     rounded: QuantTensor | None
     "The weight, until it changes."
 
+    def rounded_weight(self) -> QuantTensor:
+        """The weight in 8 bits, rounded once until it changes."""
+        if self.rounded is None:
+            self.rounded = arithmetic_of(self.held, self.weight.device).quantise(self.weight, self.held)
+        return self.rounded
+
     def forward(self, x: Wire | Tensor, again: Again | None = None) -> Any:
         """`again` gives x once more, so that it need not be kept."""
         if isinstance(x, Tensor):
             return super().forward(x)
-        if self.rounded is None:
-            self.rounded = quantise(self.weight, self.held)
-        return linear.linear(x, self.weight, self.rounded, self.bias, self.held, draw_noise(), again)
+        return linear.linear(x, self.weight, self.rounded_weight(), self.bias, self.held, draw_noise(), again)
 
 
 class Int8LayerNorm(nn.LayerNorm):
@@ -172,18 +172,19 @@ class Int8Block(Block):
         num_rows, stream_ND = x_BTD.shape[0], x_BTD.flatten(0, 1)
         held = self.held
         entering = boundary.quantise(stream_ND, held)
-        normed = self.mixer_branch.norm(entering, norm.moments(entering.read(held)))
-        change = _dropped(self.mixer_branch, self.mixer(normed, context, num_rows=num_rows))
+        normed = self.mixer_branch.norm(entering, boundary.moments(entering, held))
+        change = _dropped(self.mixer_branch, self.mixer(normed, context, num_rows=num_rows), held)
         stream_ND, entering, of = residual.add(stream_ND, change, held, draw_noise())
-        change = _dropped(self.feed_forward_branch, self.feed_forward(self.feed_forward_branch.norm(entering, of)))
+        change = self.feed_forward(self.feed_forward_branch.norm(entering, of))
+        change = _dropped(self.feed_forward_branch, change, held)
         stream_ND = stream_ND + boundary.dequantise(change, held, draw_noise(), stream_ND.dtype)
         return stream_ND.view_as(x_BTD)
 
 
-def _dropped(branch: Branch, change: Wire) -> Wire:
+def _dropped(branch: Branch, change: Wire, held: Format) -> Wire:
     if not branch.training or branch.dropout.p == 0:
         return change
-    return dropout.dropout(change, branch.dropout.p, draw_noise().seed)
+    return dropout.dropout(change, branch.dropout.p, held, draw_noise().seed)
 
 
 _CLASSES: dict[type[nn.Module], type[nn.Module]] = {

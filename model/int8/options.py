@@ -24,7 +24,8 @@ class Int8Options(Options):
     bits: int = Field(default=8, ge=2, le=8)
     "Of the integers: fewer are for comparison, and take 8 all the same."
     kernels: Literal["auto", "plain", "triton"] = "auto"
-    "What computes. plain: the definition, in PyTorch. auto: plain, the only one so far."
+    """What computes. plain: the definitions, in PyTorch. triton: kernels, which need the package triton, a CUDA device,
+    8 bits and square tiles. auto: kernels where these are, else plain."""
 
 
 def require_int8(models: Iterable[TransformerOptions]) -> None:

@@ -15,6 +15,7 @@ gradients are that small; the two bytes more are 0.2% of a 32 x 32 tile.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -34,6 +35,8 @@ class Format:
     "Rows and columns that share a scale; None: all of them."
     bits: int = 8
     "Of the integers, one of them the sign: 8, or fewer for comparison (stored in 8 all the same)."
+    kernels: Literal["auto", "plain", "triton"] = "plain"
+    "What computes with such matrices (`model.int8.arithmetic`)."
 
     @property
     def largest(self) -> int:
@@ -64,6 +67,10 @@ class Noise:
     "In [0, 2^63)."
     stream: int = 0
     "In [0, 2^31): of several uses of one seed."
+
+    def next_stream(self) -> Noise:
+        """For another use of the seed."""
+        return replace(self, stream=self.stream + 1)
 
 
 @dataclass(frozen=True)

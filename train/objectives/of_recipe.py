@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from model.int8.block import to_int8
 from train.objectives.objective import Objective, build_objective
 from train.recipe import Recipe
@@ -17,3 +19,9 @@ def objective_of(recipe: Recipe) -> Objective:
     if recipe.precision == "int8":
         to_int8(objective, recipe.int8)
     return objective
+
+
+def builder_of(recipe: Recipe) -> Callable[[], Objective]:
+    """What builds the objective where nothing is computed but shapes: by definitions, for kernels need a GPU."""
+    plain = recipe.model_copy(update={"int8": recipe.int8.model_copy(update={"kernels": "plain"})})
+    return lambda: objective_of(plain)

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import model.int8.operators.linear  # noqa: F401 - defines torch.ops.polytrain.int8_matmul
+import model.int8.arithmetic  # noqa: F401 - defines torch.ops.polytrain.int8_matmul
 from data.loader import Batch
 from model.embedders.vectors import VectorEmbedder
 from model.tokens import Tokens
 from train.objectives.objective import Objective
-from train.objectives.of_recipe import objective_of
+from train.objectives.of_recipe import builder_of
 from train.plan.attention import CountedAttention
 from train.plan.batches import batch_of
 from train.plan.quantities import Flops
@@ -81,7 +81,7 @@ def step_flops(recipe: Recipe) -> float:
 def count_of(recipe: Recipe) -> Count:
     """The FLOPs of a micro-batch of the recipe."""
     rows = min(recipe.batch.micro or recipe.batch.global_, _MOST_ROWS)
-    return count(lambda: objective_of(recipe), batch_of(recipe, rows))
+    return count(builder_of(recipe), batch_of(recipe, rows))
 
 
 def count(build: Callable[[], Objective], batch: Batch, *, dense: bool = False) -> Count:

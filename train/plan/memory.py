@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from train.engines.deepspeed import BUCKET_ELEMENTS
 from train.engines.options import DeepSpeedOptions
 from train.objectives.objective import Objective
-from train.objectives.of_recipe import objective_of
+from train.objectives.of_recipe import builder_of
 from train.plan.activations import Cast, Device, activations_of
 from train.plan.batches import batch_of
 from train.plan.flops import count_of
@@ -37,10 +37,7 @@ def workload_of(recipe: Recipe, device: Device = "cuda") -> Workload:
     Raises:
         ConfigError: when the recipe does not tell what a batch holds (`train.plan.batches`).
     """
-
-    def build() -> Objective:
-        return objective_of(recipe)
-
+    build = builder_of(recipe)
     with Shadow().building():
         objective = build()
     found, cast = count_of(recipe), cast_of(recipe, device)

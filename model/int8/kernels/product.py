@@ -8,41 +8,23 @@ up copying them asynchronously (no cp.async at all in G^T X for sm_90).
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
-from model.int8.kernels.arithmetic import TILE
-from model.int8.quant_tensor import QuantTensor
+from model.int8.kernels.arithmetic import TILE, inverse_of, round_steps, scale_of, uniform, words
 
 BLOCK_M, BLOCK_N = 128, 128
 "Rows and columns of the result for a program."
+ROUNDED_M, ROUNDED_N = 64, 128
+"The same where the result is rounded, which takes registers."
 NUM_WARPS, NUM_STAGES = 8, 3
 
 
-def matmul(a_MK: QuantTensor, b_KN: QuantTensor) -> Tensor:
-    """`model.int8.operators.linear.matmul` of 32 x 32 tiles: float32 [M, N]."""
-    (num_m, num_k), num_n = a_MK.q.shape, b_KN.q.shape[1]
-    y_MN = torch.empty(num_m, num_n, dtype=torch.float32, device=a_MK.q.device)
-    a, b = _along_rows(a_MK), _along_rows(b_KN.transpose())
-    grid = triton.cdiv(num_m, BLOCK_M), triton.cdiv(num_n, BLOCK_N)
-    matmul_kernel[grid](
-        a.q, b.q, a.scale, b.scale, y_MN, num_m, num_n, num_k, a.scale.shape[1], BLOCK_M, BLOCK_N,
-        num_warps=NUM_WARPS, num_stages=NUM_STAGES,
-    )  # fmt: skip
-    return y_MN
-
-
-def _along_rows(x: QuantTensor) -> QuantTensor:
-    return QuantTensor(x.q.contiguous(), x.scale.contiguous(), x.tile)
-
-
 @triton.jit
-def matmul_kernel(a, b, a_scale, b_scale, y, num_m, num_n, num_k, num_steps, M: tl.constexpr, N: tl.constexpr):
-    """An [M, N] part of the result a program: of A [num_m, num_k] and the transpose of B [num_n, num_k]."""
-    row = tl.program_id(0) * M + tl.arange(0, M)
-    column = tl.program_id(1) * N + tl.arange(0, N)
+def _product(
+    a, b, a_scale, b_scale, row, column, num_m, num_n, num_k, num_steps, M: tl.constexpr, N: tl.constexpr
+):  # fmt: skip
+    """An [M, N] part of A [num_m, num_k] times the transpose of B [num_n, num_k], float32; zeros outside."""
     step = tl.arange(0, TILE)
     a_at = a + row.to(tl.int64)[:, None] * num_k + step[None, :]
     b_at = b + step[:, None] + column.to(tl.int64)[None, :] * num_k
@@ -60,5 +42,38 @@ def matmul_kernel(a, b, a_scale, b_scale, y, num_m, num_n, num_k, num_steps, M: 
         b_at += TILE
         a_scale_at += 1
         b_scale_at += 1
+    return total
+
+
+@triton.jit
+def matmul_kernel(a, b, a_scale, b_scale, y, num_m, num_n, num_k, num_steps, M: tl.constexpr, N: tl.constexpr):
+    """The result in float32."""
+    row, column = tl.program_id(0) * M + tl.arange(0, M), tl.program_id(1) * N + tl.arange(0, N)
+    total = _product(a, b, a_scale, b_scale, row, column, num_m, num_n, num_k, num_steps, M, N)
     inside = (row[:, None] < num_m) & (column[None, :] < num_n)
     tl.store(y + row.to(tl.int64)[:, None] * num_n + column[None, :], total, mask=inside)
+
+
+@triton.jit
+def matmul_rounded_kernel(
+    a, b, a_scale, b_scale, bias, q, scale, num_m, num_n, num_k, num_steps, seed, stream,
+    M: tl.constexpr, N: tl.constexpr, BIASED: tl.constexpr, NOISY: tl.constexpr,
+):  # fmt: skip
+    """The result and a bias in 8 bits: float32 never leaves the registers."""
+    row, column = tl.program_id(0) * M + tl.arange(0, M), tl.program_id(1) * N + tl.arange(0, N)
+    total = _product(a, b, a_scale, b_scale, row, column, num_m, num_n, num_k, num_steps, M, N)
+    inside = (row[:, None] < num_m) & (column[None, :] < num_n)
+    if BIASED:
+        total += tl.load(bias + column, mask=column < num_n, other=0.0).to(tl.float32)[None, :]
+        total = tl.where(inside, total, 0.0)
+    tiles = tl.reshape(total, (M // TILE, TILE, N // TILE, TILE))
+    # A maximum passes over NaN; 0 * x is NaN where x is not finite.
+    magnitude = tl.max(tl.max(tl.abs(tiles), 3), 1) + tl.sum(tl.sum(tiles * 0.0, 3), 1)
+    steps = tl.reshape(tiles * inverse_of(magnitude)[:, None, :, None], (M, N))
+    noise = uniform(words(tl.program_id(0) * M, tl.program_id(1) * N, seed, stream, M, N)) if NOISY else steps
+    at = row.to(tl.int64)[:, None] * num_n + column[None, :]
+    tl.store(q + at, round_steps(steps, noise, NOISY), mask=inside)
+    tile_row = tl.program_id(0) * (M // TILE) + tl.arange(0, M // TILE)[:, None]
+    tile_column = tl.program_id(1) * (N // TILE) + tl.arange(0, N // TILE)[None, :]
+    there = (tile_row * TILE < num_m) & (tile_column * TILE < num_n)
+    tl.store(scale + tile_row * tl.cdiv(num_n, TILE) + tile_column, scale_of(magnitude), mask=there)

@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from model.int8.kernels.arithmetic import TILE, round_tile
-from model.int8.quant_tensor import Noise, QuantTensor
-
-
-def quantise(x_NC: Tensor, noise: Noise | None = None) -> QuantTensor:
-    """`model.int8.quant_tensor.quantise` in the format SQUARE."""
-    num_rows, num_columns = x_NC.shape
-    grid = triton.cdiv(num_rows, TILE.value), triton.cdiv(num_columns, TILE.value)
-    q = torch.empty(num_rows, num_columns, dtype=torch.int8, device=x_NC.device)
-    scale = torch.empty(grid, dtype=torch.float32, device=x_NC.device)
-    seed, stream = (noise.seed, noise.stream) if noise else (0, 0)
-    quantise_kernel[grid](x_NC, q, scale, num_rows, num_columns, *x_NC.stride(), seed, stream, noise is not None)
-    return QuantTensor(q, scale, (TILE.value, TILE.value))
-
-
-def dequantise(x: QuantTensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """`QuantTensor.dequantise` of 32 x 32 tiles."""
-    y_NC = torch.empty(x.q.shape, dtype=dtype, device=x.q.device)
-    dequantise_kernel[tuple(x.scale.shape)](x.q, x.scale, y_NC, *x.q.shape, *x.q.stride(), *x.scale.stride())
-    return y_NC
 
 
 @triton.jit

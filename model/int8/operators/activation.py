@@ -6,19 +6,15 @@ and computes it from them again (`again`, `again_gated`): it is as large as ever
 
 from __future__ import annotations
 
-import math
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn.functional import gelu, silu
 
+from model.int8.arithmetic import Curve, arithmetic_of
 from model.int8.operators.wire import Again, Wire, send
-from model.int8.quant_tensor import Format, Noise, QuantTensor, quantise
-
-Curve = Literal["gelu", "silu"]
+from model.int8.quant_tensor import Format, Noise, QuantTensor
 
 
 def activate(x: Wire, curve: Curve, held: Format, noise: Noise) -> Wire:
@@ -43,33 +39,20 @@ def again_gated(gate: Wire, up: Wire, curve: Curve, held: Format) -> Again:
     return Again(partial(_activated_gated, tile, curve, held), (q, scale, *_parts(up, held)[:2]))
 
 
-def value(curve: Curve, x: Tensor) -> Tensor:
-    """curve(x). The GELU is the exact one (Hendrycks and Gimpel 2016)."""
-    return gelu(x) if curve == "gelu" else silu(x)
-
-
-def slope(curve: Curve, x: Tensor) -> Tensor:
-    """Its derivative."""
-    if curve == "gelu":
-        return 0.5 * (1 + torch.erf(x / math.sqrt(2))) + x * torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-    gate = torch.sigmoid(x)
-    return gate * (1 + x * (1 - gate))
-
-
 def _parts(x: Wire, held: Format) -> tuple[Tensor, Tensor, tuple[int, int]]:
     read = x.read(held)
     return read.q, read.scale, read.tile
 
 
 def _activated(tile: tuple[int, int], curve: Curve, held: Format, q: Tensor, scale: Tensor) -> QuantTensor:
-    return quantise(value(curve, QuantTensor(q, scale, tile).dequantise()), held)
+    return arithmetic_of(held, q.device).activate(curve, QuantTensor(q, scale, tile), held)
 
 
 def _activated_gated(
     tile: tuple[int, int], curve: Curve, held: Format, gate_q: Tensor, gate_scale: Tensor, q: Tensor, scale: Tensor
 ) -> QuantTensor:
-    gate_NF = QuantTensor(gate_q, gate_scale, tile).dequantise()
-    return quantise(value(curve, gate_NF) * QuantTensor(q, scale, tile).dequantise(), held)
+    gate, up = QuantTensor(gate_q, gate_scale, tile), QuantTensor(q, scale, tile)
+    return arithmetic_of(held, q.device).activate_gated(curve, gate, up, held)
 
 
 class _Activate(Function):
@@ -83,9 +66,9 @@ class _Activate(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, scale = ctx.saved_tensors
-        x_NF = QuantTensor(q, scale, ctx.tile).dequantise()
-        dx_NF = Wire(*grads).read(ctx.held).dequantise() * slope(ctx.curve, x_NF)
-        return *send(quantise(dx_NF, ctx.held, ctx.noise)), None, None, None
+        arithmetic, g = arithmetic_of(ctx.held, q.device), Wire(*grads).read(ctx.held)
+        dx = arithmetic.activate_backward(ctx.curve, QuantTensor(q, scale, ctx.tile), g, ctx.held, ctx.noise)
+        return *send(dx), None, None, None
 
 
 class _ActivateGated(Function):
@@ -100,11 +83,7 @@ class _ActivateGated(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gate_q, gate_scale, up_q, up_scale = ctx.saved_tensors
-        gate_NF = QuantTensor(gate_q, gate_scale, ctx.tile).dequantise()
-        up_NF = QuantTensor(up_q, up_scale, ctx.tile).dequantise()
-        g_NF = Wire(*grads).read(ctx.held).dequantise()
-        # Two tensors from one seed: the second has a stream of its own.
-        other = Noise(ctx.noise.seed, ctx.noise.stream + 1)
-        to_gate = send(quantise(g_NF * up_NF * slope(ctx.curve, gate_NF), ctx.held, ctx.noise))
-        to_up = send(quantise(g_NF * value(ctx.curve, gate_NF), ctx.held, other))
-        return *to_gate, *to_up, None, None, None
+        gate, up = QuantTensor(gate_q, gate_scale, ctx.tile), QuantTensor(up_q, up_scale, ctx.tile)
+        arithmetic, g = arithmetic_of(ctx.held, gate_q.device), Wire(*grads).read(ctx.held)
+        to_gate, to_up = arithmetic.activate_gated_backward(ctx.curve, gate, up, g, ctx.held, ctx.noise)
+        return *send(to_gate), *send(to_up), None, None, None

@@ -8,14 +8,19 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from model.int8.arithmetic import Moments, arithmetic_of
 from model.int8.operators.wire import Wire, send
 from model.int8.quant_tensor import Format, Noise
-from model.int8.quant_tensor import quantise as round_to
 
 
 def quantise(x_NC: Tensor, held: Format) -> Wire:
     """To nearest; backward gives the gradient in the dtype of x."""
     return Wire(*_Quantise.apply(x_NC, held))
+
+
+def moments(x: Wire, held: Format) -> Moments:
+    """Of the rows of a matrix that goes to a norm; they have no gradient of their own."""
+    return arithmetic_of(held, x.payload.device).moments(x.read(held))
 
 
 def dequantise(x: Wire, held: Format, noise: Noise, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -33,22 +38,24 @@ class _Quantise(Function):
     @staticmethod
     def forward(ctx: Any, x_NC: Tensor, held: Format) -> Wire:
         ctx.held, ctx.dtype = held, x_NC.dtype
-        return send(round_to(x_NC, held))
+        return send(arithmetic_of(held, x_NC.device).quantise(x_NC, held))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return Wire(*grads).read(ctx.held).dequantise(ctx.dtype), None
+        arithmetic = arithmetic_of(ctx.held, grads[0].device)
+        return arithmetic.dequantise(Wire(*grads).read(ctx.held), ctx.dtype), None
 
 
 class _Dequantise(Function):
     @staticmethod
     def forward(ctx: Any, payload: Tensor, scale: Tensor, held: Format, noise: Noise, dtype: torch.dtype) -> Tensor:
         ctx.held, ctx.noise = held, noise
-        return Wire(payload, scale).read(held).dequantise(dtype)
+        return arithmetic_of(held, payload.device).dequantise(Wire(payload, scale).read(held), dtype)
 
     @staticmethod
     def backward(ctx: Any, grad_NC: Tensor) -> tuple[Tensor | None, ...]:
-        return *send(round_to(grad_NC, ctx.held, ctx.noise)), None, None, None
+        arithmetic = arithmetic_of(ctx.held, grad_NC.device)
+        return *send(arithmetic.quantise(grad_NC, ctx.held, ctx.noise)), None, None, None
 
 
 class _Fork(Function):
@@ -62,5 +69,6 @@ class _Fork(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         pairs = zip(grads[::2], grads[1::2], strict=True)
-        total = torch.stack([Wire(*pair).read(ctx.held).dequantise() for pair in pairs]).sum(0)
-        return *send(round_to(total, ctx.held, ctx.noise)), None, None, None
+        parts = [Wire(*pair).read(ctx.held) for pair in pairs]
+        total = arithmetic_of(ctx.held, grads[0].device).total(parts, ctx.held, ctx.noise)
+        return *send(total), None, None, None

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from model.int8.operators.wire import Wire
-from model.int8.philox import random_words
+from model.int8.arithmetic import arithmetic_of
+from model.int8.operators.wire import Wire, send
+from model.int8.quant_tensor import Format
 
 
-def dropout(x: Wire, probability: float, seed: int) -> Wire:
+def dropout(x: Wire, probability: float, held: Format, seed: int) -> Wire:
     """Integers times the mask, scales by 1 / (1 - probability). The mask is a function of the seed, and drawn again."""
-    return Wire(*_Dropout.apply(*x, probability, seed))
+    return Wire(*_Dropout.apply(*x, probability, held, seed))
 
 
 class _Dropout(Function):
     @staticmethod
-    def forward(ctx: Any, payload: Tensor, scale: Tensor, probability: float, seed: int) -> Wire:
-        ctx.probability, ctx.seed = probability, seed
-        return _masked(Wire(payload, scale), probability, seed)
+    def forward(ctx: Any, payload: Tensor, scale: Tensor, probability: float, held: Format, seed: int) -> Wire:
+        ctx.probability, ctx.held, ctx.seed = probability, held, seed
+        return _masked(Wire(payload, scale), probability, held, seed)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return *_masked(Wire(*grads), ctx.probability, ctx.seed), None, None
+        return *_masked(Wire(*grads), ctx.probability, ctx.held, ctx.seed), None, None, None
 
 
-def _masked(x: Wire, probability: float, seed: int) -> Wire:
-    words = random_words(seed, 0, x.payload.shape, x.payload.device)
-    kept = words >= int(probability * 2**32)
-    q = x.payload.view(torch.int8) * kept
-    return Wire(q.view(x.payload.dtype), x.scale / (1 - probability))
+def _masked(x: Wire, probability: float, held: Format, seed: int) -> Wire:
+    return send(arithmetic_of(held, x.payload.device).mask(x.read(held), probability, seed))

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import Function
 
-from model.int8.operators.norm import Moments, moments
+from model.int8.arithmetic import Moments, arithmetic_of
 from model.int8.operators.wire import Wire, send
-from model.int8.quant_tensor import Format, Noise, quantise
+from model.int8.quant_tensor import Format, Noise
 
 
 def add(stream_NC: Tensor, branch: Wire, held: Format, noise: Noise) -> tuple[Tensor, Wire, Moments]:
@@ -28,14 +28,14 @@ class _Add(Function):
         ctx: Any, stream_NC: Tensor, payload: Tensor, scale: Tensor, held: Format, noise: Noise
     ) -> tuple[Tensor, ...]:
         ctx.held, ctx.noise = held, noise
-        sum_NC = (stream_NC.float() + Wire(payload, scale).read(held).dequantise()).to(stream_NC.dtype)
-        rounded = quantise(sum_NC, held)
-        statistics = moments(rounded)
+        arithmetic = arithmetic_of(held, payload.device)
+        sum_NC, rounded, statistics = arithmetic.add(stream_NC, Wire(payload, scale).read(held), held)
         ctx.mark_non_differentiable(*statistics)
         return sum_NC, *send(rounded), *statistics
 
     @staticmethod
     def backward(ctx: Any, grad_NC: Tensor, *grads: Tensor) -> tuple[Tensor | None, ...]:
         payload, scale, *_ = grads
-        total_NC = grad_NC.float() + Wire(payload, scale).read(ctx.held).dequantise()
-        return total_NC.to(grad_NC.dtype), *send(quantise(total_NC, ctx.held, ctx.noise)), None, None
+        arithmetic = arithmetic_of(ctx.held, payload.device)
+        total_NC, to_branch = arithmetic.add_backward(grad_NC, Wire(payload, scale).read(ctx.held), ctx.held, ctx.noise)
+        return total_NC, *send(to_branch), None, None

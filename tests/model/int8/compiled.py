@@ -18,16 +18,18 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from model.int8.kernels import product, quantise
+from model.int8.kernels import elementwise, product, quantise, rows
 
 ARCHITECTURES = (80, 89, 90, 100)
 _INTEGER_MMA = r"mma\.sync\S*\.s8\.s8\S*|wgmma\.mma_async\S*\.s8\.s8|tcgen05\.mma\S*kind::i8"
 _HALF_MMA = r"(?:mma\.sync|wgmma\.mma_async)\S*\.(?:f16|bf16|tf32)\b|tcgen05\.mma\S*kind::(?:f16|tf32)"
 _ASYNC_COPY = r"cp\.async\.c[ag]"
-_TYPES = {"a": "*i8", "b": "*i8", "q": "*i8", "seed": "i64"} | dict.fromkeys(
-    ("x", "y", "scale", "a_scale", "b_scale"), "*fp32"
-)
-_UNALIGNED = ("seed", "stream", "num_steps", "scale_row")
+_INTEGERS = ("a", "b", "c", "q", "g", "up", "z")
+_FLOATS = ("x", "total", "weight", "bias", "mean", "rstd", "variance", "part", "b_part", "scale")
+_TYPES = {"seed": "i64", "threshold": "i64"} | dict.fromkeys(_INTEGERS, "*i8") | dict.fromkeys(_FLOATS, "*fp32")
+_UNALIGNED = ("seed", "stream", "threshold", "num_steps", "scale_row")
+_FLOAT_RESULTS = ("dequantise_kernel", "matmul_kernel")
+"Kernels whose y is in high precision."
 
 
 def figures(kernel: Any, constants: dict[str, int | bool], architecture: int, **options: int) -> dict[str, int]:
@@ -37,7 +39,7 @@ def figures(kernel: Any, constants: dict[str, int | bool], architecture: int, **
         if name in constants:
             signature[name] = "constexpr"
             continue
-        signature[name] = _TYPES.get(name, "i32")
+        signature[name] = _type_of(name, kernel.fn.__name__)
         # Strides of scales are widths / 32, which need not be multiples of 16; neither are seeds.
         if name not in _UNALIGNED:
             attributes[(number,)] = [["tt.divisibility", 16]]
@@ -55,19 +57,44 @@ def figures(kernel: Any, constants: dict[str, int | bool], architecture: int, **
     }
 
 
+def _type_of(argument: str, kernel: str) -> str:
+    if argument == "y":
+        return "*fp32" if kernel in _FLOAT_RESULTS else "*i8"
+    return "*fp32" if argument.endswith("_scale") else _TYPES.get(argument, "i32")
+
+
 def measure() -> dict[str, Any]:
     """Figures of all kernels for all architectures."""
     found: dict[str, Any] = {"triton": triton.__version__}
     for architecture in ARCHITECTURES:
-        kernels = {
-            "quantise": figures(quantise.quantise_kernel, {"x_column": 1, "NOISY": False}, architecture),
-            "quantise with noise": figures(quantise.quantise_kernel, {"x_column": 1, "NOISY": True}, architecture),
-            "dequantise": figures(quantise.dequantise_kernel, {"q_column": 1, "scale_column": 1}, architecture),
-        }
         sizes = {"M": product.BLOCK_M, "N": product.BLOCK_N}
+        rounded = {"M": product.ROUNDED_M, "N": product.ROUNDED_N}
         how = {"num_warps": product.NUM_WARPS, "num_stages": product.NUM_STAGES}
-        kernels["product"] = figures(product.matmul_kernel, sizes, architecture, **how)
-        found[f"sm_{architecture}"] = kernels
+        gelu, normed = {"GELU": True}, {"CENTRED": True}
+        found[f"sm_{architecture}"] = {
+            name: figures(kernel, constants, architecture, **options)
+            for name, kernel, constants, options in (
+                ("quantise", quantise.quantise_kernel, {"x_column": 1, "NOISY": False}, {}),
+                ("quantise with noise", quantise.quantise_kernel, {"x_column": 1, "NOISY": True}, {}),
+                ("dequantise", quantise.dequantise_kernel, {"q_column": 1, "scale_column": 1}, {}),
+                ("product", product.matmul_kernel, sizes, how),
+                ("product, rounded", product.matmul_rounded_kernel, rounded | {"BIASED": False, "NOISY": False}, how),
+                ("product, bias", product.matmul_rounded_kernel, rounded | {"BIASED": True, "NOISY": False}, how),
+                ("product, noise", product.matmul_rounded_kernel, rounded | {"BIASED": False, "NOISY": True}, how),
+                ("activation", elementwise.activate_kernel, gelu, {}),
+                ("activation backward", elementwise.activate_backward_kernel, gelu, {}),
+                ("gated", elementwise.gated_kernel, {"GELU": False}, {}),
+                ("gated backward", elementwise.gated_backward_kernel, {"GELU": False}, {}),
+                ("dropout", elementwise.mask_kernel, {}, {}),
+                ("sum", elementwise.total_kernel, {"THREE": True}, {}),
+                ("addition", rows.add_kernel, {}, {}),
+                ("addition backward", elementwise.add_backward_kernel, {}, {}),
+                ("moments", rows.moments_kernel, {}, {}),
+                ("norm", elementwise.normalise_kernel, normed | {"BIASED": True}, {}),
+                ("norm backward", rows.normalise_backward_kernel, normed, {}),
+                ("sums of columns", rows.column_sums_kernel, {}, {}),
+            )
+        }
     return found
 
 

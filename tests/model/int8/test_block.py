@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from configs.errors import ConfigError
 from configs.recipe import merge
 from model.int8 import block as int8_block
+from model.int8.arithmetic import PLAIN, Arithmetic
 from model.int8.block import Int8Block, Int8Linear, forget_rounded, to_int8
 from model.int8.options import Int8Options, require_int8
+from model.int8.quant_tensor import Format
 from model.options import TransformerOptions
 from model.surgery.edit import Surgery
 from model.surgery.options import LoRAOptions
@@ -35,7 +38,7 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
-def pair(**changes: Any) -> tuple[Transformer, Transformer]:
+def pair(int8: dict[str, Any] | None = None, **changes: Any) -> tuple[Transformer, Transformer]:
     """A transformer with weights of ordinary size, and the same in 8 bits."""
     torch.manual_seed(0)
     plain = Transformer(TransformerOptions.model_validate(merge(SMALL, changes)))
@@ -43,7 +46,7 @@ def pair(**changes: Any) -> tuple[Transformer, Transformer]:
         if parameter.dim() > 1:
             nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
     rounded = copy.deepcopy(plain)
-    to_int8(rounded, Int8Options())
+    to_int8(rounded, Int8Options.model_validate(int8 or {}))
     return plain, rounded
 
 
@@ -120,12 +123,18 @@ def test_weights_are_rounded_once_until_they_change(monkeypatch: pytest.MonkeyPa
     weights = {id(module.weight) for module in rounded.modules() if isinstance(module, Int8Linear)}
     calls: list[Tensor] = []
 
-    def counted(x: Tensor, *more: Any) -> Any:
-        calls.append(x)
-        return original(x, *more)
+    def counted(held: Format, device: torch.device) -> Arithmetic:
+        found = copy.copy(original(held, device))
 
-    original = int8_block.quantise
-    monkeypatch.setattr(int8_block, "quantise", counted)
+        def quantise(x: Tensor, *more: Any) -> Any:
+            calls.append(x)
+            return PLAIN.quantise(x, *more)
+
+        monkeypatch.setattr(found, "quantise", quantise, raising=False)
+        return found
+
+    original = int8_block.arithmetic_of
+    monkeypatch.setattr(int8_block, "arithmetic_of", counted)
     for seed in range(4):
         gradients(rounded, seed)
     assert sorted(map(id, calls)) == sorted(weights)
@@ -218,3 +227,30 @@ def test_adapters_are_refused() -> None:
     Surgery([LoRAOptions(select=["transformer.blocks.0.mixer.query"], rank=2, alpha=2.0)]).apply(holder)
     with pytest.raises(ConfigError, match=r"block 0 has AdaptedLinear as mixer\.query, which has no 8-bit form"):
         to_int8(holder, Int8Options())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tile": "token"}, "int8.tile=square int8.bits=8"),
+        ({"bits": 4}, "int8.tile=square int8.bits=8"),
+    ],
+)
+def test_kernels_that_there_are_not_are_refused_when_a_model_is_built(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"int8.kernels=triton: .*{message}"):
+        pair(int8={"kernels": "triton"} | changes)
+
+
+def test_kernels_on_a_cpu_are_refused_and_auto_takes_the_definitions() -> None:
+    pytest.importorskip("triton", reason="without it the refusal is another")
+    _, model = pair(int8={"kernels": "triton"})
+    with pytest.raises(ConfigError, match=r"int8.kernels=triton: kernels run on CUDA devices, this is cpu"):
+        model(tokens())
+    (_, one), (_, other) = pair(int8={"kernels": "auto"}), pair(int8={"kernels": "plain"})
+    assert torch.equal(one(tokens()).x, other(tokens()).x)
+
+
+def test_kernels_without_triton_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    with pytest.raises(ConfigError, match="the package triton is not installed"):
+        pair(int8={"kernels": "triton"})
