@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from configs.errors import ConfigError, TrainingError
 from train.metrics import Row, read_rows
-from train.recipe import Recipe, differences, load_recipe
+from train.recipe import Recipe, differences, load_recipe, recipe_of_run
 from train.reproduce.paper import Figure, Paper
 
 _POLL_S = 1.0
@@ -62,9 +60,9 @@ class Run:
         Raises:
             ConfigError: when the paper has changed since.
         """
-        path = self.folder / "config.yaml"
-        if path.exists():
-            differing = differences(self.recipe.tree(), yaml.safe_load(path.read_text()))
+        if (self.folder / "config.yaml").exists():
+            # Read as a recipe: what an older version did not know has its default.
+            differing = differences(self.recipe.tree(), recipe_of_run(self.folder).tree())
             if differing:
                 changed = "; ".join(differing[:3])
                 raise ConfigError(

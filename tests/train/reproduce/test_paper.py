@@ -86,6 +86,9 @@ def test_runs_of_a_paper_that_was_changed_are_refused(tmp_path: Path) -> None:
     run.folder.mkdir()
     (run.folder / "config.yaml").write_text(run.recipe.yaml())
     runs_of(paper, tmp_path, seeds=[0], arms=["wide"])
+    older = "\n".join(line for line in run.recipe.yaml().splitlines() if "saved_bytes" not in line)
+    (run.folder / "config.yaml").write_text(older)  # by a version that did not know the key
+    runs_of(paper, tmp_path, seeds=[0], arms=["wide"])
     changed = load_paper(written(tmp_path, arms={"plain": [], "wide": ["model.hidden_dim=2048"]}))
     with pytest.raises(ConfigError, match=r"trained by another recipe \(model.hidden_dim: 1024 there, 2048 here\)"):
         runs_of(changed, tmp_path, seeds=[0], arms=["wide"])
