@@ -128,7 +128,7 @@ def _result(name: str, paper: Paper, runs: list[Run]) -> Result:
 
     figures: dict[str, dict[str, list[float]]] = {}
     for key, figure in paper.figures.items():
-        for item in runs:
+        for item in [run for run in runs if run.arm in paper.arms_of(key)]:
             figures.setdefault(key, {}).setdefault(item.arm, []).append(figure_of(item, key, figure))
     verdicts = [
         (comparison, verdict(comparison, figures[comparison.figure]))

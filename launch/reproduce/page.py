@@ -33,8 +33,14 @@ class Result:
 
     def arm_rows(self) -> list[dict[str, object]]:
         """Mean and standard deviation of every figure, by arm."""
-        arms = next(iter(self.figures.values()))
-        return [{"arm": arm, **{name: _spread(values[arm]) for name, values in self.figures.items()}} for arm in arms]
+        arms = dict.fromkeys(arm for values in self.figures.values() for arm in values)
+        return [
+            {
+                "arm": arm,
+                **{name: _spread(values[arm]) if arm in values else "-" for name, values in self.figures.items()},
+            }
+            for arm in arms
+        ]
 
     def verdict_rows(self) -> list[dict[str, object]]:
         """Every comparison: what is claimed, and what was found."""

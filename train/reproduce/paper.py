@@ -32,6 +32,17 @@ class Figure(Options):
     "The probe that measured it; null: a row of a training step."
     last: int = Field(default=1, gt=0)
     "The mean of so many last rows."
+    arms: list[str] | None = None
+    "Those that have it; null: all."
+
+
+class Arm(Options):
+    """An arm that starts from a recipe of its own: another modality, another size."""
+
+    recipe: str
+    "Instead of the paper's, whose `overrides` are then not its."
+    overrides: list[str] = Field(default_factory=list)
+    "`key=value`."
 
 
 class Comparison(Options):
@@ -96,11 +107,11 @@ class Paper(Options):
     claim: str
     "What the authors say, in a sentence or two, and what a small run can show of it."
     recipe: str
-    "What all arms start from, such as configs/quickstart.yaml."
+    "What arms start from, such as configs/quickstart.yaml."
     overrides: list[str] = Field(default_factory=list)
     "Of all arms: `key=value`."
-    arms: dict[str, list[str]] = Field(min_length=1)
-    "The runs to compare, each with its overrides."
+    arms: dict[str, list[str] | Arm] = Field(min_length=1)
+    "The runs to compare, each with its overrides, or with a recipe and overrides."
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     "Every arm is trained with each."
     prepare: list[Preparation] = Field(default_factory=list)
@@ -112,16 +123,34 @@ class Paper(Options):
     minutes: float = Field(gt=0)
     "What all runs took on two CPU cores."
 
+    def of_arm(self, name: str) -> tuple[str, tuple[str, ...]]:
+        """Its recipe, and all its overrides."""
+        arm = self.arms[name]
+        return (arm.recipe, tuple(arm.overrides)) if isinstance(arm, Arm) else (self.recipe, (*self.overrides, *arm))
+
+    def arms_of(self, figure: str) -> list[str]:
+        """The arms that have a figure."""
+        return self.figures[figure].arms or list(self.arms)
+
     @model_validator(mode="after")
     def _check_names(self) -> Self:
+        for name, figure in self.figures.items():
+            self._require_arms(f"figures.{name}", figure.arms or [])
         for number, comparison in enumerate(self.comparisons):
-            for arm in comparison.arms:
-                if arm not in self.arms:
-                    raise ValueError(f"comparisons[{number}]: unknown arm '{arm}'; {nearest(arm, self.arms)}")
+            where = f"comparisons[{number}]"
+            self._require_arms(where, comparison.arms)
             if comparison.figure not in self.figures:
                 hint = nearest(comparison.figure, self.figures)
-                raise ValueError(f"comparisons[{number}]: unknown figure '{comparison.figure}'; {hint}")
+                raise ValueError(f"{where}: unknown figure '{comparison.figure}'; {hint}")
+            without = [arm for arm in comparison.arms if arm not in self.arms_of(comparison.figure)]
+            if without:
+                raise ValueError(f"{where}: figures.{comparison.figure}.arms leaves out '{without[0]}'")
         return self
+
+    def _require_arms(self, where: str, arms: list[str]) -> None:
+        for arm in arms:
+            if arm not in self.arms:
+                raise ValueError(f"{where}: unknown arm '{arm}'; {nearest(arm, self.arms)}")
 
 
 def papers() -> list[str]:

@@ -114,12 +114,13 @@ def _runs(paper: Paper, folder: Path, seeds: Sequence[int], arms: Sequence[str])
         for arm in arms:
             name = re.sub(r"[^\w.+-]+", "_", arm)
             path = folder / f"{name}-seed{seed}"
-            overrides = (*paper.overrides, *paper.arms[arm], f"run={path}", f"seed={seed}")
+            base, overrides = paper.of_arm(arm)
+            overrides = (*overrides, f"run={path}", f"seed={seed}")
             try:
-                recipe = load_recipe(paper.recipe, overrides)
+                recipe = load_recipe(base, overrides)
             except ConfigError as error:
                 raise ConfigError(f"arm {arm}: {error}") from None
-            yield Run(arm, seed, paper.recipe, overrides, path, recipe)
+            yield Run(arm, seed, base, overrides, path, recipe)
 
 
 def figure_of(run: Run, name: str, figure: Figure) -> float:

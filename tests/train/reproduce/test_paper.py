@@ -110,3 +110,19 @@ def test_figures_are_the_last_rows_that_have_them(tmp_path: Path) -> None:
         figure_of(run, "speed", Figure(key="mfu"))
     with pytest.raises(ConfigError, match=r"figures.x: 'loss' of probe nothing .* has no rows"):
         figure_of(run, "x", Figure(key="loss", probe="nothing"))
+
+
+def test_an_arm_may_have_a_recipe_of_its_own_and_a_figure_be_of_some_arms(tmp_path: Path) -> None:
+    own = {"recipe": "configs/tabular/pfn.yaml", "overrides": ["train.steps=3"]}
+    tables = {"tables": {"key": "loss", "arms": ["tables"]}}
+    paper = load_paper(written(tmp_path, arms=PAPER["arms"] | {"tables": own}, figures=PAPER["figures"] | tables))
+    (run,) = runs_of(paper, tmp_path, seeds=[1], arms=["tables"])
+    assert (run.base, run.recipe.train.steps, run.recipe.seed) == ("configs/tabular/pfn.yaml", 3, 1)
+    assert paper.arms_of("tables") == ["tables"]
+    assert set(paper.arms_of("loss")) == {"plain", "wide", "tables"}
+
+
+def test_a_figure_of_arms_that_there_are_not_or_that_a_comparison_wants(tmp_path: Path) -> None:
+    for arms, message in ((["plane"], "did you mean 'plain'"), (["plain"], "leaves out 'wide'")):
+        with pytest.raises(ConfigError, match=message):
+            load_paper(written(tmp_path, figures={"loss": PAPER["figures"]["loss"] | {"arms": arms}}))
