@@ -1,4 +1,4 @@
-"""What a block is made of, taking and giving 8-bit matrices, forward and backward: the definitions, in plain PyTorch.
+"""What a block is made of, taking and giving 8-bit matrices, forward and backward, out of the steps of `model.int8.arithmetic`.
 
 Forward results are rounded to nearest, everything that backward makes at random and without bias (Xi et al. 2024,
 section 4.2). Each operator's `noise` is for its backward alone. What is kept for backward is 8-bit too.
