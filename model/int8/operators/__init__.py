@@ -1,7 +1,8 @@
-"""What a block is made of, taking and giving 8-bit matrices, forward and backward, out of the steps of `model.int8.arithmetic`.
+"""What a block is made of, taking and giving 8-bit matrices, forward and backward.
 
-Forward results are rounded to nearest, everything that backward makes at random and without bias (Xi et al. 2024,
-section 4.2). Each operator's `noise` is for its backward alone. What is kept for backward is 8-bit too.
+The steps are those of `model.int8.arithmetic`. Forward results are rounded to nearest, everything that backward makes
+at random and without bias (Xi et al. 2024, section 4.2). Each operator's `noise` is for its backward alone. What is
+kept for backward is 8-bit too.
 
 model.int8.operators.wire        what passes between operators, and how autograd carries it
 model.int8.operators.boundary    from and to high precision; one matrix for several operators
