@@ -16,7 +16,7 @@ from torch.nn.functional import gelu, silu
 from torch.utils.flop_counter import register_flop_formula
 
 from configs.errors import ConfigError
-from model.int8.philox import random_words
+from model.int8.philox import random_words_like
 from model.int8.quant_tensor import SQUARE, Format, Noise, QuantTensor, quantise
 
 Curve = Literal["gelu", "silu"]
@@ -183,7 +183,7 @@ class _Plain(Arithmetic):
         return to_gate, quantise(g_NF * _value(curve, gate_NF), held, noise.next_stream())
 
     def mask(self, x: QuantTensor, probability: float, seed: int) -> QuantTensor:
-        kept = random_words(seed, 0, x.q.shape, x.q.device) >= int(probability * 2**32)
+        kept = random_words_like(x.q, seed, 0) >= int(probability * 2**32)
         return QuantTensor(x.q * kept, x.scale / (1 - probability), x.tile)
 
     def add(self, stream_NC: Tensor, branch: QuantTensor, held: Format) -> tuple[Tensor, QuantTensor, Moments]:

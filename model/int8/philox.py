@@ -32,6 +32,17 @@ def random_words(seed: int, stream: int, shape: Sequence[int], device: torch.dev
     return words.flatten(1)[:, :num_columns]
 
 
+@torch.library.custom_op("polytrain::random_words_like", mutates_args=())
+def random_words_like(x: Tensor, seed: int, stream: int) -> Tensor:
+    """`random_words` for every place of x. An operator: where x has no memory (`train.plan`), nothing is drawn."""
+    return random_words(seed, stream, x.shape, x.device)
+
+
+@random_words_like.register_fake
+def _(x: Tensor, _seed: int, _stream: int) -> Tensor:
+    return x.new_empty(x.shape, dtype=torch.int64)
+
+
 def uniform(words: Tensor) -> Tensor:
     """Float32 in (0, 1) from the upper 16 bits of words: the middles of 2^16 equal intervals.
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from model.int8.philox import random_words, uniform
+from model.int8.philox import random_words_like, uniform
 
 LEAST_MAGNITUDE = 2.0**-100
 "A tile with no magnitude above it is held as zeros: the reciprocal of its scale would not be finite."
@@ -131,4 +131,4 @@ def _largest_magnitudes(x_NC: Tensor, tile: tuple[int, int]) -> Tensor:
 
 
 def _uniform_like(x_NC: Tensor, noise: Noise) -> Tensor:
-    return uniform(random_words(noise.seed, noise.stream, x_NC.shape, x_NC.device))
+    return uniform(random_words_like(x_NC, noise.seed, noise.stream))

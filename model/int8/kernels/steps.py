@@ -49,7 +49,7 @@ class _Kernels(Arithmetic):
         return y_NC
 
     def moments(self, x: QuantTensor) -> Moments:
-        found = _moments_like(x.q)
+        x, found = _along_rows(x), _moments_like(x.q)
         rows.moments_kernel[_rows(x)](x.q, x.scale, *found, *x.q.shape)
         return found
 
@@ -64,6 +64,7 @@ class _Kernels(Arithmetic):
         return y
 
     def column_sums(self, x: QuantTensor) -> Tensor:
+        x = _along_rows(x)
         parts = torch.empty(x.scale.shape[0], x.q.shape[1], dtype=torch.float32, device=x.q.device)
         rows.column_sums_kernel[_grid(x)](x.q, x.scale, parts, *x.q.shape)
         return parts.sum(0)
@@ -103,7 +104,7 @@ class _Kernels(Arithmetic):
         bias_C: Tensor | None,
         held: Format,
     ) -> QuantTensor:
-        y = _like(x.q)
+        x, y = _along_rows(x), _like(x.q)
         elementwise.normalise_kernel[_grid(x)](
             x.q, x.scale, rstd_N if mean_N is None else mean_N, rstd_N, weight_C,
             weight_C if bias_C is None else bias_C, y.q, y.scale, *x.q.shape, mean_N is not None, bias_C is not None,
@@ -120,7 +121,7 @@ class _Kernels(Arithmetic):
         held: Format,
         noise: Noise,
     ) -> tuple[QuantTensor, Tensor, Tensor]:
-        y = _like(x.q)
+        x, g, y = _along_rows(x), _along_rows(g), _like(x.q)
         of_weight = torch.empty(x.scale.shape[0], x.q.shape[1], dtype=torch.float32, device=x.q.device)
         of_bias = torch.empty_like(of_weight)
         rows.normalise_backward_kernel[_rows(x)](
@@ -158,18 +159,18 @@ class _Kernels(Arithmetic):
         return y, z
 
     def mask(self, x: QuantTensor, probability: float, seed: int) -> QuantTensor:
-        q = torch.empty_like(x.q)
+        x, q = _along_rows(x), torch.empty(x.q.shape, dtype=torch.int8, device=x.q.device)
         elementwise.mask_kernel[_grid(x)](x.q, q, *x.q.shape, seed, int(probability * 2**32))
         return QuantTensor(q, x.scale / (1 - probability), x.tile)
 
     def add(self, stream_NC: Tensor, branch: QuantTensor, held: Format) -> tuple[Tensor, QuantTensor, Moments]:
-        stream_NC = stream_NC.contiguous()
+        stream_NC, branch = stream_NC.contiguous(), _along_rows(branch)
         sum_NC, y, found = torch.empty_like(stream_NC), _like(branch.q), _moments_like(branch.q)
         rows.add_kernel[_rows(y)](stream_NC, branch.q, branch.scale, sum_NC, y.q, y.scale, *found, *y.q.shape)
         return sum_NC, y, found
 
     def add_backward(self, grad_NC: Tensor, g: QuantTensor, held: Format, noise: Noise) -> tuple[Tensor, QuantTensor]:
-        grad_NC = grad_NC.contiguous()
+        grad_NC, g = grad_NC.contiguous(), _along_rows(g)
         total_NC, y = torch.empty_like(grad_NC), _like(g.q)
         elementwise.add_backward_kernel[_grid(y)](
             grad_NC, g.q, g.scale, total_NC, y.q, y.scale, *y.q.shape, noise.seed, noise.stream
@@ -203,8 +204,9 @@ def _rows(x: QuantTensor) -> tuple[int]:
 
 
 def _parts(*matrices: QuantTensor) -> list[Tensor]:
-    return [part for matrix in matrices for part in (matrix.q, matrix.scale)]
+    return [part for matrix in map(_along_rows, matrices) for part in (matrix.q, matrix.scale)]
 
 
 def _along_rows(x: QuantTensor) -> QuantTensor:
+    """As kernels read them; others, such as transposed ones, are copied."""
     return QuantTensor(x.q.contiguous(), x.scale.contiguous(), x.tile)

@@ -133,6 +133,32 @@ def check_moments() -> None:
     assert torch.allclose(variance.double(), exact.var(1, correction=0), rtol=1e-4)
 
 
+def check_transposed() -> None:
+    """Matrices that do not lie row by row."""
+    x, g, grad = (quantise(normal(64, 96, seed=seed)).transpose() for seed in range(3))
+    gain, rstd, stream = normal(64).abs(), normal(96).abs(), normal(64, 96, seed=4).T
+    pairs = [
+        [
+            arithmetic.activate("gelu", x, held),
+            arithmetic.activate_backward("silu", x, g, held, Noise(1)),
+            arithmetic.activate_gated("silu", x, g, held),
+            *arithmetic.activate_gated_backward("gelu", x, g, grad, held, Noise(2)),
+            arithmetic.total([x, g, grad], held, Noise(3)),
+            arithmetic.mask(x, 0.5, 4),
+            arithmetic.add(stream, x, held)[1],
+            arithmetic.add_backward(stream, g, held, Noise(5))[1],
+            arithmetic.normalise(x, None, rstd, gain, None, held),
+            arithmetic.normalise_backward(x, None, rstd, gain, g, held, Noise(6))[0],
+        ]
+        for arithmetic, held in ((KERNELS, HELD), (PLAIN, SQUARE))
+    ]
+    for one, other in zip(*pairs, strict=True):
+        alike(one, other)
+    assert torch.allclose(KERNELS.column_sums(x), PLAIN.column_sums(x), rtol=1e-5, atol=1e-5)
+    for one, other in zip(KERNELS.moments(x), PLAIN.moments(x), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def check_block() -> None:
     """A model of kernels alone, forward and backward: nearer to the definitions than these are to float32."""
     for form in ("gpt", "llama"):

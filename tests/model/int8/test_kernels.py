@@ -27,7 +27,7 @@ def run(module: str, *arguments: str, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("part", ["quantise", "product", "operators", "additions", "moments", "block"])
+@pytest.mark.parametrize("part", ["quantise", "product", "operators", "additions", "moments", "transposed", "block"])
 def test_kernels_are_their_definitions(part: str) -> None:
     run("interpreted", f"check_{part}", TRITON_INTERPRET="1")
 

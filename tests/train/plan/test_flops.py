@@ -76,6 +76,19 @@ def test_what_is_in_8_bits_costs_what_it_costs_in_float32(path: str) -> None:
         assert found.int8 == 6 * weights * 2 * 128
 
 
+def test_nothing_is_drawn_where_numbers_have_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a real recipe that takes minutes."""
+
+    def draw(*_: Any) -> None:
+        raise AssertionError("random words were drawn")
+
+    monkeypatch.setattr("model.int8.philox.random_words", draw)
+    recipe = recipe_at("quickstart.yaml", "precision=int8", "model.dropout=0.1")
+    with pytest.raises(AssertionError, match="random words"):
+        builder_of(recipe)()(batch_of(recipe, 1))["loss"].backward()
+    assert count(builder_of(recipe), batch_of(recipe, 1)).int8 > 0
+
+
 @pytest.mark.parametrize("name", BUILDERS)
 def test_models_of_every_kind_cost_what_torch_counts(name: str) -> None:
     check(BUILDERS[name], batch_for(name))
