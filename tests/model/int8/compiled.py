@@ -28,18 +28,20 @@ _INTEGERS = ("a", "b", "c", "q", "g", "up", "z")
 _FLOATS = ("x", "total", "weight", "bias", "mean", "rstd", "variance", "part", "b_part", "scale")
 _TYPES = {"seed": "i64", "threshold": "i64"} | dict.fromkeys(_INTEGERS, "*i8") | dict.fromkeys(_FLOATS, "*fp32")
 _UNALIGNED = ("seed", "stream", "threshold", "num_steps", "scale_row")
-_FLOAT_RESULTS = ("dequantise_kernel", "matmul_kernel")
+_FLOAT_RESULTS = ("matmul_kernel",)
 "Kernels whose y is in high precision."
 
 
-def figures(kernel: Any, constants: dict[str, int | bool], architecture: int, **options: int) -> dict[str, int]:
-    """Instructions, registers, spills and shared memory of one kernel."""
+def figures(
+    kernel: Any, constants: dict[str, int | bool], architecture: int, stream: str = "*fp32", **options: int
+) -> dict[str, int]:
+    """Instructions, registers, spills and shared memory of one kernel; `stream` is the type of the residual stream."""
     signature, attributes = {}, {}
     for number, name in enumerate(kernel.arg_names):
         if name in constants:
             signature[name] = "constexpr"
             continue
-        signature[name] = _type_of(name, kernel.fn.__name__)
+        signature[name] = _type_of(name, kernel.fn.__name__, stream)
         # Strides of scales are widths / 32, which need not be multiples of 16; neither are seeds.
         if name not in _UNALIGNED:
             attributes[(number,)] = [["tt.divisibility", 16]]
@@ -57,7 +59,9 @@ def figures(kernel: Any, constants: dict[str, int | bool], architecture: int, **
     }
 
 
-def _type_of(argument: str, kernel: str) -> str:
+def _type_of(argument: str, kernel: str, stream: str) -> str:
+    if argument in ("x", "total") or (argument, kernel) == ("y", "dequantise_kernel"):
+        return stream
     if argument == "y":
         return "*fp32" if kernel in _FLOAT_RESULTS else "*i8"
     return "*fp32" if argument.endswith("_scale") else _TYPES.get(argument, "i32")
@@ -70,6 +74,7 @@ def measure() -> dict[str, Any]:
         sizes = {"M": product.BLOCK_M, "N": product.BLOCK_N}
         rounded = {"M": product.ROUNDED_M, "N": product.ROUNDED_N}
         how = {"num_warps": product.NUM_WARPS, "num_stages": product.NUM_STAGES}
+        bf16 = {"stream": "*bf16"}
         gelu, normed = {"GELU": True}, {"CENTRED": True}
         found[f"sm_{architecture}"] = {
             name: figures(kernel, constants, architecture, **options)
@@ -77,6 +82,10 @@ def measure() -> dict[str, Any]:
                 ("quantise", quantise.quantise_kernel, {"x_column": 1, "NOISY": False}, {}),
                 ("quantise with noise", quantise.quantise_kernel, {"x_column": 1, "NOISY": True}, {}),
                 ("dequantise", quantise.dequantise_kernel, {"q_column": 1, "scale_column": 1}, {}),
+                ("quantise bf16", quantise.quantise_kernel, {"x_column": 1, "NOISY": False}, bf16),
+                ("dequantise to bf16", quantise.dequantise_kernel, {"q_column": 1, "scale_column": 1}, bf16),
+                ("addition bf16", rows.add_kernel, {}, bf16),
+                ("addition backward bf16", elementwise.add_backward_kernel, {}, bf16),
                 ("product", product.matmul_kernel, sizes, how),
                 ("product, rounded", product.matmul_rounded_kernel, rounded | {"BIASED": False, "NOISY": False}, how),
                 ("product, bias", product.matmul_rounded_kernel, rounded | {"BIASED": True, "NOISY": False}, how),
