@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import flop_registry
 
-import model.int8.arithmetic  # noqa: F401 - defines torch.ops.polytrain.int8_matmul
+import model.int8.arithmetic  # noqa: F401 - defines torch.ops.polytrain.int8_matmul and registers its FLOPs
 from data.loader import Batch
 from model.embedders.vectors import VectorEmbedder
 from model.tokens import Tokens
@@ -122,11 +123,6 @@ def _product(args: tuple[Any, ...], _result: Any) -> float:
     return 2.0 * first.numel() * second.shape[-1]
 
 
-def _int8_product(args: tuple[Any, ...], result: Tensor) -> float:
-    inputs: Tensor = args[0]
-    return 2.0 * result.numel() * inputs.shape[1]
-
-
 def _convolution(args: tuple[Any, ...], result: Tensor) -> float:
     inputs, weight, is_transposed = args[0], args[1], args[6]
     return _of_convolution(inputs, weight, result, is_transposed=is_transposed)
@@ -145,7 +141,7 @@ def _of_convolution(inputs: Tensor, weight: Tensor, result: Tensor, *, is_transp
 
 _FORMULAS: dict[Any, Callable[[tuple[Any, ...], Any], float]] = {
     **dict.fromkeys((_aten.mm, _aten.bmm, _aten.addmm, _aten.addmm_, _aten.baddbmm, _aten.baddbmm_), _product),
-    _INT8: _int8_product,
+    _INT8: lambda args, result: float(flop_registry[_INT8](*args, out_val=result)),
     _aten.convolution: _convolution,
     _aten.convolution_backward: _convolution_backward,
 }

@@ -15,7 +15,7 @@ from typing import Literal
 from model.int8.options import require_block
 from model.options import GATED, BlockOptions
 from train.plan.gpus import Gpu, catalogue
-from train.plan.time import ATTENTION_AGAIN, CASES, GEMM_OF_BEST, INT8_GEMM, MEMORY_SHARE, Case, peak_of
+from train.plan.time import ATTENTION_AGAIN, CASES, MEMORY_SHARE, Case, gemm_rate, peak_of
 
 Flow = Literal["bf16", "int8"]
 "How matrices are held between operators."
@@ -143,12 +143,9 @@ def _bandwidth(gpu: Gpu) -> float:
 
 
 def _rate(work: Work, gpu: Gpu, flow: Flow, case: Case) -> float:
-    peak, generation = peak_of(gpu, flow), catalogue().generations[gpu.generation]
     if work.is_attention:
-        return peak * generation.attention[CASES.index("typical")]
-    if flow == "int8":
-        return gpu.flops["int8"] * INT8_GEMM[case]
-    return peak * generation.best_gemm * GEMM_OF_BEST["typical"]
+        return peak_of(gpu, flow) * catalogue().generations[gpu.generation].attention[CASES.index("typical")]
+    return gemm_rate(gpu, flow, case)
 
 
 class _Counting:

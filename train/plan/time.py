@@ -108,6 +108,18 @@ def peak_of(gpu: Gpu, precision: Precision) -> float:
     return gpu.flops[precision_of_mfu(precision)]
 
 
+def gemm_rate(gpu: Gpu, precision: Precision, case: Case) -> float:
+    """FLOP/s that products of matrices of this precision reach.
+
+    Raises:
+        ConfigError: when the device lacks what the precision computes with.
+    """
+    peak = peak_of(gpu, precision)
+    if precision == "int8":
+        return gpu.flops["int8"] * INT8_GEMM[case]
+    return peak * catalogue().generations[gpu.generation].best_gemm * GEMM_OF_BEST[case]
+
+
 def ring_seconds(volume: float, cluster: Cluster) -> float:
     """A reduce-scatter or all-gather of `volume` bytes in all: each rank sends (n - 1)/n of them to its neighbour.
 
@@ -168,9 +180,10 @@ def _computing(workload: Workload, layout: Layout, cluster: Cluster, tokens: int
     """Seconds of products and of attention in one micro-batch; recomputing repeats the forward third."""
     peak, generation = peak_of(cluster.gpu, layout.precision), cluster.generation
     again = 1 if layout.recompute else 0
-    products = (workload.flops.constant - workload.int8_flops) / (peak * generation.best_gemm * GEMM_OF_BEST[case])
+    around: Precision = "bf16" if layout.precision == "int8" else layout.precision
+    products = (workload.flops.constant - workload.int8_flops) / gemm_rate(cluster.gpu, around, case)
     if workload.int8_flops:
-        products += workload.int8_flops / (cluster.gpu.flops["int8"] * INT8_GEMM[case])
+        products += workload.int8_flops / gemm_rate(cluster.gpu, "int8", case)
     attention = workload.flops.per_length * workload.tokens_per_row * tokens * (ATTENTION_AGAIN + again / 3)
     attention_share = generation.attention[CASES.index(case)]
     return products * tokens * (1 + again / 3), attention / (peak * attention_share)

@@ -17,7 +17,6 @@ from model.surgery.options import AnyEdit, FreezeOptions, LoRAOptions
 from model.two_tower import TwoTower
 from tests.conftest import ROOT
 from train.objectives.objective import Objective, build_objective
-from train.objectives.of_recipe import objective_of
 from train.objectives.options import CausalLMOptions, PFNOptions
 from train.recipe import Recipe, load_recipe
 
@@ -187,8 +186,3 @@ def real(build: Callable[[], Objective]) -> Objective:
         for parameter in objective.parameters():
             parameter.normal_(0.0, 0.02)
     return objective
-
-
-def builder_of(recipe: Recipe) -> Callable[[], Objective]:
-    """Of the objective of a recipe."""
-    return lambda: objective_of(recipe)

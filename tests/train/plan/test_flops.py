@@ -16,9 +16,9 @@ from model.backends.backend import Request
 from model.int8.block import Int8Linear
 from model.visibility import BlockLocal, Causal, Everything, Global, Places, SameSegment, Visibility, Window, dense_mask
 from tests.conftest import ROOT
-from tests.train.plan.recipes import BUILDERS, IN_INT8, PATHS, batch_for, builder_of, real, recipe_at
+from tests.train.plan.recipes import BUILDERS, IN_INT8, PATHS, batch_for, real, recipe_at
 from train.objectives.objective import Objective
-from train.objectives.of_recipe import objective_of
+from train.objectives.of_recipe import builder_of, objective_of
 from train.plan.attention import num_pairs
 from train.plan.batches import batch_of
 from train.plan.flops import count, flops_of, step_flops

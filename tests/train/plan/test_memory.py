@@ -17,9 +17,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from data.loader import Batch
 from model.int8.block import round_weights
-from tests.train.plan.recipes import BUILDERS, IN_INT8, PATHS, batch_for, builder_of, real, recipe_at
+from tests.train.plan.recipes import BUILDERS, IN_INT8, PATHS, batch_for, real, recipe_at
 from train.check import num_parameters
 from train.objectives.objective import Objective
+from train.objectives.of_recipe import builder_of
 from train.plan.activations import Cast, activations_of
 from train.plan.batches import batch_of
 from train.plan.memory import cast_of, memory_of, workload_of

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from model.options import BlockOptions
-from tests.train.plan.recipes import builder_of, recipe_at
+from tests.train.plan.recipes import recipe_at
 from tests.train.plan.test_time import PAGE
+from train.objectives.of_recipe import builder_of
 from train.plan.activations import activations_of
 from train.plan.batches import batch_of
 from train.plan.flops import count
