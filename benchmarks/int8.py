@@ -95,7 +95,7 @@ def operators(options: argparse.Namespace) -> dict[str, dict[str, Work]]:
     gain = torch.ones(width, device=device, requires_grad=True)
     shift = torch.zeros(width, device=device, requires_grad=True)
     weight = torch.randn(4 * width, width, device=device, requires_grad=True)
-    rounded = arithmetic_of(HELD, weight.device).quantise(weight.detach(), HELD)
+    rounded = arithmetic_of(HELD, weight.device).quantise(weight.detach())
     narrow, wide, stream = wire(width), wire(4 * width), torch.randn(tokens, width, device=device, requires_grad=True)
     of = boundary.moments(narrow, HELD)
     int8 = {

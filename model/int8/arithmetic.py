@@ -1,13 +1,15 @@
 """What operators compute, step by step: the definitions in plain PyTorch, and the choice between them and kernels.
 
 Operators (`model.int8.operators`) say what is kept and what goes where; a step here takes and gives matrices. Each has
-one definition, PLAIN, which computes in float32, and one kernel (`model.int8.kernels`), which tests hold to it.
+one definition, which computes in float32, and one kernel (`model.int8.kernels`), which tests hold to it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -32,9 +34,9 @@ class Moments(NamedTuple):
 
 
 class Arithmetic(Protocol):
-    """The steps. Results are in the format of the operands; `noise` None rounds to nearest."""
+    """The steps, of matrices in one format; `noise` None rounds to nearest."""
 
-    def quantise(self, x_NC: Tensor, held: Format, noise: Noise | None = None) -> QuantTensor:
+    def quantise(self, x_NC: Tensor, noise: Noise | None = None) -> QuantTensor:
         """High precision to 8 bits."""
 
     def dequantise(self, x: QuantTensor, dtype: torch.dtype) -> Tensor:
@@ -43,7 +45,7 @@ class Arithmetic(Protocol):
     def moments(self, x: QuantTensor) -> Moments:
         """Of the rounded values."""
 
-    def total(self, parts: Sequence[QuantTensor], held: Format, noise: Noise) -> QuantTensor:
+    def total(self, parts: Sequence[QuantTensor], noise: Noise) -> QuantTensor:
         """Their sum, rounded once."""
 
     def column_sums(self, x: QuantTensor) -> Tensor:
@@ -53,7 +55,7 @@ class Arithmetic(Protocol):
         """The product, float32 [M, N]."""
 
     def matmul_rounded(
-        self, a_MK: QuantTensor, b_KN: QuantTensor, bias_N: Tensor | None, held: Format, noise: Noise | None
+        self, a_MK: QuantTensor, b_KN: QuantTensor, bias_N: Tensor | None, noise: Noise | None
     ) -> QuantTensor:
         """The product and a bias, rounded."""
 
@@ -64,7 +66,6 @@ class Arithmetic(Protocol):
         rstd_N: Tensor,
         weight_C: Tensor,
         bias_C: Tensor | None,
-        held: Format,
     ) -> QuantTensor:
         """(x - mean) * rstd * weight + bias."""
 
@@ -75,42 +76,42 @@ class Arithmetic(Protocol):
         rstd_N: Tensor,
         weight_C: Tensor,
         g: QuantTensor,
-        held: Format,
         noise: Noise,
     ) -> tuple[QuantTensor, Tensor, Tensor]:
         """Gradients of x (mean and rstd are functions of it), weight and bias."""
 
-    def activate(self, curve: Curve, x: QuantTensor, held: Format) -> QuantTensor:
+    def activate(self, curve: Curve, x: QuantTensor) -> QuantTensor:
         """curve(x)."""
 
-    def activate_backward(
-        self, curve: Curve, x: QuantTensor, g: QuantTensor, held: Format, noise: Noise
-    ) -> QuantTensor:
+    def activate_backward(self, curve: Curve, x: QuantTensor, g: QuantTensor, noise: Noise) -> QuantTensor:
         """G * curve'(x)."""
 
-    def activate_gated(self, curve: Curve, gate: QuantTensor, up: QuantTensor, held: Format) -> QuantTensor:
+    def activate_gated(self, curve: Curve, gate: QuantTensor, up: QuantTensor) -> QuantTensor:
         """curve(gate) * up."""
 
     def activate_gated_backward(
-        self, curve: Curve, gate: QuantTensor, up: QuantTensor, g: QuantTensor, held: Format, noise: Noise
+        self, curve: Curve, gate: QuantTensor, up: QuantTensor, g: QuantTensor, noise: Noise
     ) -> tuple[QuantTensor, QuantTensor]:
         """Of gate and up. Two tensors from one seed: the second has the next stream."""
 
     def mask(self, x: QuantTensor, probability: float, seed: int) -> QuantTensor:
         """Dropout: integers times a mask that the seed gives, scales over 1 - probability."""
 
-    def add(self, stream_NC: Tensor, branch: QuantTensor, held: Format) -> tuple[Tensor, QuantTensor, Moments]:
+    def add(self, stream_NC: Tensor, branch: QuantTensor) -> tuple[Tensor, QuantTensor, Moments]:
         """The sum, rounded too, and the moments of that."""
 
-    def add_backward(self, grad_NC: Tensor, g: QuantTensor, held: Format, noise: Noise) -> tuple[Tensor, QuantTensor]:
+    def add_backward(self, grad_NC: Tensor, g: QuantTensor, noise: Noise) -> tuple[Tensor, QuantTensor]:
         """The sum of both gradients, rounded too."""
 
 
+@dataclass(frozen=True)
 class _Plain(Arithmetic):
-    """The definitions, for every format."""
+    """The definitions."""
 
-    def quantise(self, x_NC: Tensor, held: Format, noise: Noise | None = None) -> QuantTensor:
-        return quantise(x_NC, held, noise)
+    held: Format
+
+    def quantise(self, x_NC: Tensor, noise: Noise | None = None) -> QuantTensor:
+        return quantise(x_NC, self.held, noise)
 
     def dequantise(self, x: QuantTensor, dtype: torch.dtype) -> Tensor:
         return x.dequantise(dtype)
@@ -119,8 +120,8 @@ class _Plain(Arithmetic):
         variance_N, mean_N = torch.var_mean(x.dequantise(), dim=1, correction=0)
         return Moments(mean_N, variance_N)
 
-    def total(self, parts: Sequence[QuantTensor], held: Format, noise: Noise) -> QuantTensor:
-        return quantise(torch.stack([part.dequantise() for part in parts]).sum(0), held, noise)
+    def total(self, parts: Sequence[QuantTensor], noise: Noise) -> QuantTensor:
+        return quantise(torch.stack([part.dequantise() for part in parts]).sum(0), self.held, noise)
 
     def column_sums(self, x: QuantTensor) -> Tensor:
         return x.dequantise().sum(0)
@@ -130,10 +131,10 @@ class _Plain(Arithmetic):
         return product
 
     def matmul_rounded(
-        self, a_MK: QuantTensor, b_KN: QuantTensor, bias_N: Tensor | None, held: Format, noise: Noise | None
+        self, a_MK: QuantTensor, b_KN: QuantTensor, bias_N: Tensor | None, noise: Noise | None
     ) -> QuantTensor:
         y_MN = self.matmul(a_MK, b_KN)
-        return quantise(y_MN if bias_N is None else y_MN + bias_N, held, noise)
+        return quantise(y_MN if bias_N is None else y_MN + bias_N, self.held, noise)
 
     def normalise(
         self,
@@ -142,10 +143,9 @@ class _Plain(Arithmetic):
         rstd_N: Tensor,
         weight_C: Tensor,
         bias_C: Tensor | None,
-        held: Format,
     ) -> QuantTensor:
         y_NC = _normalised(x, mean_N, rstd_N) * weight_C.float()
-        return quantise(y_NC if bias_C is None else y_NC + bias_C.float(), held)
+        return quantise(y_NC if bias_C is None else y_NC + bias_C.float(), self.held)
 
     def normalise_backward(
         self,
@@ -154,7 +154,6 @@ class _Plain(Arithmetic):
         rstd_N: Tensor,
         weight_C: Tensor,
         g: QuantTensor,
-        held: Format,
         noise: Noise,
     ) -> tuple[QuantTensor, Tensor, Tensor]:
         normed_NC, g_NC = _normalised(x, mean_N, rstd_N), g.dequantise()
@@ -162,61 +161,65 @@ class _Plain(Arithmetic):
         dx_NC = pulled_NC - normed_NC * (pulled_NC * normed_NC).mean(1, keepdim=True)
         if mean_N is not None:
             dx_NC = dx_NC - pulled_NC.mean(1, keepdim=True)
-        return quantise(dx_NC * rstd_N[:, None], held, noise), (g_NC * normed_NC).sum(0), g_NC.sum(0)
+        return quantise(dx_NC * rstd_N[:, None], self.held, noise), (g_NC * normed_NC).sum(0), g_NC.sum(0)
 
-    def activate(self, curve: Curve, x: QuantTensor, held: Format) -> QuantTensor:
-        return quantise(_value(curve, x.dequantise()), held)
+    def activate(self, curve: Curve, x: QuantTensor) -> QuantTensor:
+        return quantise(_value(curve, x.dequantise()), self.held)
 
-    def activate_backward(
-        self, curve: Curve, x: QuantTensor, g: QuantTensor, held: Format, noise: Noise
-    ) -> QuantTensor:
-        return quantise(g.dequantise() * _slope(curve, x.dequantise()), held, noise)
+    def activate_backward(self, curve: Curve, x: QuantTensor, g: QuantTensor, noise: Noise) -> QuantTensor:
+        return quantise(g.dequantise() * _slope(curve, x.dequantise()), self.held, noise)
 
-    def activate_gated(self, curve: Curve, gate: QuantTensor, up: QuantTensor, held: Format) -> QuantTensor:
-        return quantise(_value(curve, gate.dequantise()) * up.dequantise(), held)
+    def activate_gated(self, curve: Curve, gate: QuantTensor, up: QuantTensor) -> QuantTensor:
+        return quantise(_value(curve, gate.dequantise()) * up.dequantise(), self.held)
 
     def activate_gated_backward(
-        self, curve: Curve, gate: QuantTensor, up: QuantTensor, g: QuantTensor, held: Format, noise: Noise
+        self, curve: Curve, gate: QuantTensor, up: QuantTensor, g: QuantTensor, noise: Noise
     ) -> tuple[QuantTensor, QuantTensor]:
         gate_NF, g_NF = gate.dequantise(), g.dequantise()
-        to_gate = quantise(g_NF * up.dequantise() * _slope(curve, gate_NF), held, noise)
-        return to_gate, quantise(g_NF * _value(curve, gate_NF), held, noise.next_stream())
+        to_gate = quantise(g_NF * up.dequantise() * _slope(curve, gate_NF), self.held, noise)
+        return to_gate, quantise(g_NF * _value(curve, gate_NF), self.held, noise.next_stream())
 
     def mask(self, x: QuantTensor, probability: float, seed: int) -> QuantTensor:
         kept = random_words_like(x.q, seed, 0) >= int(probability * 2**32)
         return QuantTensor(x.q * kept, x.scale / (1 - probability), x.tile)
 
-    def add(self, stream_NC: Tensor, branch: QuantTensor, held: Format) -> tuple[Tensor, QuantTensor, Moments]:
+    def add(self, stream_NC: Tensor, branch: QuantTensor) -> tuple[Tensor, QuantTensor, Moments]:
         sum_NC = (stream_NC.float() + branch.dequantise()).to(stream_NC.dtype)
-        rounded = quantise(sum_NC, held)
+        rounded = quantise(sum_NC, self.held)
         return sum_NC, rounded, self.moments(rounded)
 
-    def add_backward(self, grad_NC: Tensor, g: QuantTensor, held: Format, noise: Noise) -> tuple[Tensor, QuantTensor]:
+    def add_backward(self, grad_NC: Tensor, g: QuantTensor, noise: Noise) -> tuple[Tensor, QuantTensor]:
         total_NC = grad_NC.float() + g.dequantise()
-        return total_NC.to(grad_NC.dtype), quantise(total_NC, held, noise)
+        return total_NC.to(grad_NC.dtype), quantise(total_NC, self.held, noise)
 
 
-PLAIN: Arithmetic = _Plain()
-"The definitions."
-
-
+@cache
 def arithmetic_of(held: Format, device: torch.device) -> Arithmetic:
     """What computes matrices of this format on this device: what the format asks for.
 
     Raises:
         ConfigError: when kernels are asked for, and there are none for the format, the device or this installation.
     """
-    if held.kernels == "plain" or (held.kernels == "auto" and (device.type != "cuda" or objection(held) is not None)):
-        return PLAIN
-    found = objection(held)
-    if found is not None:
-        raise ConfigError(f"int8.kernels=triton: {found}, or take plain.")
+    if held.kernels == "plain" or (held.kernels == "auto" and (device.type != "cuda" or _objection(held) is not None)):
+        return _Plain(held)
+    require_kernels(held)
     from model.int8.kernels.steps import kernels_on
 
     return kernels_on(device)
 
 
-def objection(held: Format) -> str | None:
+def require_kernels(held: Format) -> None:
+    """Check that there are kernels for a format, in this installation.
+
+    Raises:
+        ConfigError: saying what is missing.
+    """
+    found = _objection(held)
+    if found is not None:
+        raise ConfigError(f"int8.kernels=triton: {found}, or int8.kernels=plain.")
+
+
+def _objection(held: Format) -> str | None:
     """Why there are no kernels for a format, in this installation; or None."""
     if held.tile != SQUARE.tile or held.bits != SQUARE.bits:
         return "there are kernels of 8 bits and square tiles alone; take int8.tile=square int8.bits=8"

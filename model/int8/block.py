@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from configs.errors import ConfigError
 from model.block import Block, Branch
 from model.feed_forward import FeedForward, GatedFeedForward
-from model.int8.arithmetic import Curve, Moments, arithmetic_of, objection
+from model.int8.arithmetic import Curve, Moments, arithmetic_of, require_kernels
 from model.int8.operators import activation, boundary, dropout, linear, norm, residual
 from model.int8.operators.wire import Again, Wire, draw_noise
 from model.int8.options import CURVES, Int8Options
@@ -39,9 +39,7 @@ def to_int8(model: nn.Module, options: Int8Options) -> None:
     """
     held = Format(_TILES[options.tile], options.bits, options.kernels)
     if options.kernels == "triton":
-        found = objection(held)
-        if found is not None:
-            raise ConfigError(f"int8.kernels=triton: {found}, or int8.kernels=plain.")
+        require_kernels(held)
     for transformer in [module for module in model.modules() if isinstance(module, Transformer)]:
         for number, block in enumerate(transformer.blocks):
             if cast(Block, block).options.int8:
@@ -70,7 +68,7 @@ class Int8Linear(nn.Linear):
     def rounded_weight(self) -> QuantTensor:
         """The weight in 8 bits, rounded once until it changes."""
         if self.rounded is None:
-            self.rounded = arithmetic_of(self.held, self.weight.device).quantise(self.weight, self.held)
+            self.rounded = arithmetic_of(self.held, self.weight.device).quantise(self.weight)
         return self.rounded
 
     def forward(self, x: Wire | Tensor, again: Again | None = None) -> Any:

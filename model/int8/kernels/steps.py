@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cache
 
 import torch
 import triton
@@ -12,15 +11,14 @@ from torch import Tensor
 
 from configs.errors import ConfigError
 from model.int8.arithmetic import Arithmetic, Curve, Moments
-from model.int8.kernels import elementwise, product, quantise, rows
-from model.int8.quant_tensor import Format, Noise, QuantTensor
+from model.int8.kernels import arithmetic, elementwise, product, quantise, rows
+from model.int8.quant_tensor import Noise, QuantTensor
 
-TILE = 32
+TILE: int = arithmetic.TILE.value
 _NEAREST = Noise(0)
 "Where a kernel wants a seed that it does not use."
 
 
-@cache
 def kernels_on(device: torch.device) -> Arithmetic:
     """The kernels, where they can run.
 
@@ -36,7 +34,7 @@ def kernels_on(device: torch.device) -> Arithmetic:
 
 
 class _Kernels(Arithmetic):
-    def quantise(self, x_NC: Tensor, held: Format, noise: Noise | None = None) -> QuantTensor:
+    def quantise(self, x_NC: Tensor, noise: Noise | None = None) -> QuantTensor:
         y, drawn = _like(x_NC), noise or _NEAREST
         quantise.quantise_kernel[_grid(y)](
             x_NC, y.q, y.scale, *x_NC.shape, *x_NC.stride(), drawn.seed, drawn.stream, noise is not None
@@ -53,7 +51,7 @@ class _Kernels(Arithmetic):
         rows.moments_kernel[_rows(x)](x.q, x.scale, *found, *x.q.shape)
         return found
 
-    def total(self, parts: Sequence[QuantTensor], held: Format, noise: Noise) -> QuantTensor:
+    def total(self, parts: Sequence[QuantTensor], noise: Noise) -> QuantTensor:
         if len(parts) not in (2, 3):
             raise ValueError(f"{len(parts)} matrices: the kernel adds two or three")
         first, second, last = parts[0], parts[1], parts[-1]
@@ -65,7 +63,7 @@ class _Kernels(Arithmetic):
 
     def column_sums(self, x: QuantTensor) -> Tensor:
         x = _along_rows(x)
-        parts = torch.empty(x.scale.shape[0], x.q.shape[1], dtype=torch.float32, device=x.q.device)
+        parts = _sums_like(x)
         rows.column_sums_kernel[_grid(x)](x.q, x.scale, parts, *x.q.shape)
         return parts.sum(0)
 
@@ -81,7 +79,7 @@ class _Kernels(Arithmetic):
         return y_MN
 
     def matmul_rounded(
-        self, a_MK: QuantTensor, b_KN: QuantTensor, bias_N: Tensor | None, held: Format, noise: Noise | None
+        self, a_MK: QuantTensor, b_KN: QuantTensor, bias_N: Tensor | None, noise: Noise | None
     ) -> QuantTensor:
         (num_m, num_k), num_n = a_MK.q.shape, b_KN.q.shape[1]
         y = _empty(num_m, num_n, a_MK.q.device)
@@ -102,7 +100,6 @@ class _Kernels(Arithmetic):
         rstd_N: Tensor,
         weight_C: Tensor,
         bias_C: Tensor | None,
-        held: Format,
     ) -> QuantTensor:
         x, y = _along_rows(x), _like(x.q)
         elementwise.normalise_kernel[_grid(x)](
@@ -118,39 +115,35 @@ class _Kernels(Arithmetic):
         rstd_N: Tensor,
         weight_C: Tensor,
         g: QuantTensor,
-        held: Format,
         noise: Noise,
     ) -> tuple[QuantTensor, Tensor, Tensor]:
         x, g, y = _along_rows(x), _along_rows(g), _like(x.q)
-        of_weight = torch.empty(x.scale.shape[0], x.q.shape[1], dtype=torch.float32, device=x.q.device)
-        of_bias = torch.empty_like(of_weight)
+        of_weight, of_bias = _sums_like(x), _sums_like(x)
         rows.normalise_backward_kernel[_rows(x)](
             x.q, x.scale, rstd_N if mean_N is None else mean_N, rstd_N, weight_C, g.q, g.scale, y.q, y.scale,
             of_weight, of_bias, *x.q.shape, noise.seed, noise.stream, mean_N is not None,
         )  # fmt: skip
         return y, of_weight.sum(0), of_bias.sum(0)
 
-    def activate(self, curve: Curve, x: QuantTensor, held: Format) -> QuantTensor:
+    def activate(self, curve: Curve, x: QuantTensor) -> QuantTensor:
         y = _like(x.q)
         elementwise.activate_kernel[_grid(x)](*_parts(x, y), *x.q.shape, curve == "gelu")
         return y
 
-    def activate_backward(
-        self, curve: Curve, x: QuantTensor, g: QuantTensor, held: Format, noise: Noise
-    ) -> QuantTensor:
+    def activate_backward(self, curve: Curve, x: QuantTensor, g: QuantTensor, noise: Noise) -> QuantTensor:
         y = _like(x.q)
         elementwise.activate_backward_kernel[_grid(x)](
             *_parts(x, g, y), *x.q.shape, noise.seed, noise.stream, curve == "gelu"
         )
         return y
 
-    def activate_gated(self, curve: Curve, gate: QuantTensor, up: QuantTensor, held: Format) -> QuantTensor:
+    def activate_gated(self, curve: Curve, gate: QuantTensor, up: QuantTensor) -> QuantTensor:
         y = _like(gate.q)
         elementwise.gated_kernel[_grid(gate)](*_parts(gate, up, y), *gate.q.shape, curve == "gelu")
         return y
 
     def activate_gated_backward(
-        self, curve: Curve, gate: QuantTensor, up: QuantTensor, g: QuantTensor, held: Format, noise: Noise
+        self, curve: Curve, gate: QuantTensor, up: QuantTensor, g: QuantTensor, noise: Noise
     ) -> tuple[QuantTensor, QuantTensor]:
         y, z = _like(gate.q), _like(gate.q)
         elementwise.gated_backward_kernel[_grid(gate)](
@@ -163,13 +156,13 @@ class _Kernels(Arithmetic):
         elementwise.mask_kernel[_grid(x)](x.q, q, *x.q.shape, seed, int(probability * 2**32))
         return QuantTensor(q, x.scale / (1 - probability), x.tile)
 
-    def add(self, stream_NC: Tensor, branch: QuantTensor, held: Format) -> tuple[Tensor, QuantTensor, Moments]:
+    def add(self, stream_NC: Tensor, branch: QuantTensor) -> tuple[Tensor, QuantTensor, Moments]:
         stream_NC, branch = stream_NC.contiguous(), _along_rows(branch)
         sum_NC, y, found = torch.empty_like(stream_NC), _like(branch.q), _moments_like(branch.q)
         rows.add_kernel[_rows(y)](stream_NC, branch.q, branch.scale, sum_NC, y.q, y.scale, *found, *y.q.shape)
         return sum_NC, y, found
 
-    def add_backward(self, grad_NC: Tensor, g: QuantTensor, held: Format, noise: Noise) -> tuple[Tensor, QuantTensor]:
+    def add_backward(self, grad_NC: Tensor, g: QuantTensor, noise: Noise) -> tuple[Tensor, QuantTensor]:
         grad_NC, g = grad_NC.contiguous(), _along_rows(g)
         total_NC, y = torch.empty_like(grad_NC), _like(g.q)
         elementwise.add_backward_kernel[_grid(y)](
@@ -191,6 +184,11 @@ def _like(x_NC: Tensor) -> QuantTensor:
 
 def _moments_like(x_NC: Tensor) -> Moments:
     return Moments(*torch.empty(2, len(x_NC), dtype=torch.float32, device=x_NC.device))
+
+
+def _sums_like(x: QuantTensor) -> Tensor:
+    """Of every row of tiles, for every column."""
+    return torch.empty(x.scale.shape[0], x.q.shape[1], dtype=torch.float32, device=x.q.device)
 
 
 def _grid(x: QuantTensor) -> tuple[int, ...]:

@@ -45,14 +45,14 @@ def _parts(x: Wire, held: Format) -> tuple[Tensor, Tensor, tuple[int, int]]:
 
 
 def _activated(tile: tuple[int, int], curve: Curve, held: Format, q: Tensor, scale: Tensor) -> QuantTensor:
-    return arithmetic_of(held, q.device).activate(curve, QuantTensor(q, scale, tile), held)
+    return arithmetic_of(held, q.device).activate(curve, QuantTensor(q, scale, tile))
 
 
 def _activated_gated(
     tile: tuple[int, int], curve: Curve, held: Format, gate_q: Tensor, gate_scale: Tensor, q: Tensor, scale: Tensor
 ) -> QuantTensor:
     gate, up = QuantTensor(gate_q, gate_scale, tile), QuantTensor(q, scale, tile)
-    return arithmetic_of(held, q.device).activate_gated(curve, gate, up, held)
+    return arithmetic_of(held, q.device).activate_gated(curve, gate, up)
 
 
 class _Activate(Function):
@@ -67,7 +67,7 @@ class _Activate(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, scale = ctx.saved_tensors
         arithmetic, g = arithmetic_of(ctx.held, q.device), Wire(*grads).read(ctx.held)
-        dx = arithmetic.activate_backward(ctx.curve, QuantTensor(q, scale, ctx.tile), g, ctx.held, ctx.noise)
+        dx = arithmetic.activate_backward(ctx.curve, QuantTensor(q, scale, ctx.tile), g, ctx.noise)
         return *send(dx), None, None, None
 
 
@@ -85,5 +85,5 @@ class _ActivateGated(Function):
         gate_q, gate_scale, up_q, up_scale = ctx.saved_tensors
         gate, up = QuantTensor(gate_q, gate_scale, ctx.tile), QuantTensor(up_q, up_scale, ctx.tile)
         arithmetic, g = arithmetic_of(ctx.held, gate_q.device), Wire(*grads).read(ctx.held)
-        to_gate, to_up = arithmetic.activate_gated_backward(ctx.curve, gate, up, g, ctx.held, ctx.noise)
+        to_gate, to_up = arithmetic.activate_gated_backward(ctx.curve, gate, up, g, ctx.noise)
         return *send(to_gate), *send(to_up), None, None, None

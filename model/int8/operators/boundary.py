@@ -38,7 +38,7 @@ class _Quantise(Function):
     @staticmethod
     def forward(ctx: Any, x_NC: Tensor, held: Format) -> Wire:
         ctx.held, ctx.dtype = held, x_NC.dtype
-        return send(arithmetic_of(held, x_NC.device).quantise(x_NC, held))
+        return send(arithmetic_of(held, x_NC.device).quantise(x_NC))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -55,7 +55,7 @@ class _Dequantise(Function):
     @staticmethod
     def backward(ctx: Any, grad_NC: Tensor) -> tuple[Tensor | None, ...]:
         arithmetic = arithmetic_of(ctx.held, grad_NC.device)
-        return *send(arithmetic.quantise(grad_NC, ctx.held, ctx.noise)), None, None, None
+        return *send(arithmetic.quantise(grad_NC, ctx.noise)), None, None, None
 
 
 class _Fork(Function):
@@ -70,5 +70,5 @@ class _Fork(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         pairs = zip(grads[::2], grads[1::2], strict=True)
         parts = [Wire(*pair).read(ctx.held) for pair in pairs]
-        total = arithmetic_of(ctx.held, grads[0].device).total(parts, ctx.held, ctx.noise)
+        total = arithmetic_of(ctx.held, grads[0].device).total(parts, ctx.noise)
         return *send(total), None, None, None

@@ -61,7 +61,7 @@ class _Linear(Function):
         ctx.compute = compute or partial(QuantTensor, tile=x.tile)
         ctx.tile, ctx.held, ctx.noise, ctx.num_sources = rounded.tile, held, noise, len(sources)
         arithmetic = arithmetic_of(held, payload.device)
-        return send(arithmetic.matmul_rounded(x, rounded.transpose(), bias_D, held, None))
+        return send(arithmetic.matmul_rounded(x, rounded.transpose(), bias_D, None))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -72,5 +72,5 @@ class _Linear(Function):
         arithmetic = arithmetic_of(ctx.held, q.device)
         grad_weight = arithmetic.matmul(g.transpose(), ctx.compute(*sources)) if needs_weight else None
         grad_bias = arithmetic.column_sums(g) if needs_bias else None
-        dx = send(arithmetic.matmul_rounded(g, w, None, ctx.held, ctx.noise))
+        dx = send(arithmetic.matmul_rounded(g, w, None, ctx.noise))
         return *dx, grad_weight, grad_bias, *(None,) * (4 + ctx.num_sources)

@@ -48,12 +48,12 @@ class _Norm(Function):
         ctx.save_for_backward(x.q, x.scale, weight_C, mean_N, rstd_N)
         ctx.tile, ctx.held, ctx.noise = x.tile, held, noise
         arithmetic = arithmetic_of(held, payload.device)
-        return send(arithmetic.normalise(x, mean_N, rstd_N, weight_C, bias_C, held))
+        return send(arithmetic.normalise(x, mean_N, rstd_N, weight_C, bias_C))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, scale, weight_C, mean_N, rstd_N = ctx.saved_tensors
         x, g = QuantTensor(q, scale, ctx.tile), Wire(*grads).read(ctx.held)
         arithmetic = arithmetic_of(ctx.held, q.device)
-        dx, grad_weight, grad_bias = arithmetic.normalise_backward(x, mean_N, rstd_N, weight_C, g, ctx.held, ctx.noise)
+        dx, grad_weight, grad_bias = arithmetic.normalise_backward(x, mean_N, rstd_N, weight_C, g, ctx.noise)
         return *send(dx), grad_weight, grad_bias if ctx.needs_input_grad[3] else None, None, None, None, None

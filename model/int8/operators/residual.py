@@ -29,7 +29,7 @@ class _Add(Function):
     ) -> tuple[Tensor, ...]:
         ctx.held, ctx.noise = held, noise
         arithmetic = arithmetic_of(held, payload.device)
-        sum_NC, rounded, statistics = arithmetic.add(stream_NC, Wire(payload, scale).read(held), held)
+        sum_NC, rounded, statistics = arithmetic.add(stream_NC, Wire(payload, scale).read(held))
         ctx.mark_non_differentiable(*statistics)
         return sum_NC, *send(rounded), *statistics
 
@@ -37,5 +37,5 @@ class _Add(Function):
     def backward(ctx: Any, grad_NC: Tensor, *grads: Tensor) -> tuple[Tensor | None, ...]:
         payload, scale, *_ = grads
         arithmetic = arithmetic_of(ctx.held, payload.device)
-        total_NC, to_branch = arithmetic.add_backward(grad_NC, Wire(payload, scale).read(ctx.held), ctx.held, ctx.noise)
+        total_NC, to_branch = arithmetic.add_backward(grad_NC, Wire(payload, scale).read(ctx.held), ctx.noise)
         return total_NC, *send(to_branch), None, None

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from model.int8.arithmetic import PLAIN, arithmetic_of
+from model.int8.arithmetic import arithmetic_of
 from model.int8.operators import boundary, dropout, residual
 from model.int8.operators.wire import Wire, send
 from model.int8.quant_tensor import SQUARE, Format, Noise, QuantTensor, quantise
@@ -14,7 +14,7 @@ from tests.model.int8 import test_operators as operators
 from tests.model.int8.test_block import FORMS, gradients, pair, tokens
 
 HELD = Format(kernels="triton")
-KERNELS = arithmetic_of(HELD, torch.device("cpu"))
+KERNELS, PLAIN = (arithmetic_of(held, torch.device("cpu")) for held in (HELD, SQUARE))
 WIDTHS = (64, 128, 384, 1000)
 NOISES = (None, Noise(7), Noise((1 << 62) - 5, 3))
 
@@ -44,19 +44,19 @@ def check_quantise() -> None:
         x[:32, :32] = 0
         x[32:64, :32] *= 1e-30
         for noise in NOISES:
-            same(KERNELS.quantise(x, HELD, noise), quantise(x, noise=noise))
-        same(KERNELS.quantise(x.T, HELD, Noise(7)), quantise(x.T, noise=Noise(7)))
+            same(KERNELS.quantise(x, noise), quantise(x, noise=noise))
+        same(KERNELS.quantise(x.T, Noise(7)), quantise(x.T, noise=Noise(7)))
         held = quantise(x)
         assert torch.equal(KERNELS.dequantise(held, torch.float32), held.dequantise())
         # Not bfloat16: the interpreter truncates where hardware rounds.
         turned = held.transpose()
         assert torch.equal(KERNELS.dequantise(turned, torch.float16), held.dequantise(torch.float16).T)
     halves = torch.tensor([[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5]])
-    same(KERNELS.quantise(halves, HELD), quantise(halves))
+    same(KERNELS.quantise(halves), quantise(halves))
     for bad in (float("nan"), float("inf")):
         x = normal(40, 40)
         x[3, 3] = bad
-        found = KERNELS.dequantise(KERNELS.quantise(x, HELD), torch.float32)
+        found = KERNELS.dequantise(KERNELS.quantise(x), torch.float32)
         assert not found[3, 3].isfinite()
         assert found[32:, 32:].isfinite().all()
 
@@ -73,11 +73,11 @@ def check_product() -> None:
             assert ((KERNELS.matmul(a, b) - exact).abs() <= bound).all()
             assert ((PLAIN.matmul(a, b) - exact).abs() <= bound * 32).all()
             for noise in NOISES:
-                alike(KERNELS.matmul_rounded(a, b, None, HELD, noise), PLAIN.matmul_rounded(a, b, None, SQUARE, noise))
-        found = KERNELS.matmul_rounded(x, w.transpose(), bias, HELD, None)
-        alike(found, PLAIN.matmul_rounded(x, w.transpose(), bias, SQUARE, None))
+                alike(KERNELS.matmul_rounded(a, b, None, noise), PLAIN.matmul_rounded(a, b, None, noise))
+        found = KERNELS.matmul_rounded(x, w.transpose(), bias, None)
+        alike(found, PLAIN.matmul_rounded(x, w.transpose(), bias, None))
     x.scale[0, 0] = float("nan")
-    spoilt = KERNELS.matmul_rounded(x, w.transpose(), None, HELD, None)
+    spoilt = KERNELS.matmul_rounded(x, w.transpose(), None, None)
     assert not spoilt.scale[0].isfinite().any()
     assert spoilt.scale[1:].isfinite().all()
 
@@ -139,18 +139,18 @@ def check_transposed() -> None:
     gain, rstd, stream = normal(64).abs(), normal(96).abs(), normal(64, 96, seed=4).T
     pairs = [
         [
-            arithmetic.activate("gelu", x, held),
-            arithmetic.activate_backward("silu", x, g, held, Noise(1)),
-            arithmetic.activate_gated("silu", x, g, held),
-            *arithmetic.activate_gated_backward("gelu", x, g, grad, held, Noise(2)),
-            arithmetic.total([x, g, grad], held, Noise(3)),
+            arithmetic.activate("gelu", x),
+            arithmetic.activate_backward("silu", x, g, Noise(1)),
+            arithmetic.activate_gated("silu", x, g),
+            *arithmetic.activate_gated_backward("gelu", x, g, grad, Noise(2)),
+            arithmetic.total([x, g, grad], Noise(3)),
             arithmetic.mask(x, 0.5, 4),
-            arithmetic.add(stream, x, held)[1],
-            arithmetic.add_backward(stream, g, held, Noise(5))[1],
-            arithmetic.normalise(x, None, rstd, gain, None, held),
-            arithmetic.normalise_backward(x, None, rstd, gain, g, held, Noise(6))[0],
+            arithmetic.add(stream, x)[1],
+            arithmetic.add_backward(stream, g, Noise(5))[1],
+            arithmetic.normalise(x, None, rstd, gain, None),
+            arithmetic.normalise_backward(x, None, rstd, gain, g, Noise(6))[0],
         ]
-        for arithmetic, held in ((KERNELS, HELD), (PLAIN, SQUARE))
+        for arithmetic in (KERNELS, PLAIN)
     ]
     for one, other in zip(*pairs, strict=True):
         alike(one, other)
