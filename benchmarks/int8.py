@@ -16,7 +16,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from model.int8.arithmetic import arithmetic_of
 from model.int8.block import to_int8
-from model.int8.operators import activation, boundary, linear, norm, residual
+from model.int8.operators import activation, boundary, dropout, linear, norm, residual
 from model.int8.operators.wire import Wire, draw_noise
 from model.int8.options import Int8Options
 from model.int8.quant_tensor import Format
@@ -33,6 +33,7 @@ from model.options import TransformerOptions
 from model.transformer import Transformer
 
 HELD = Format(kernels="auto")
+EPS, DROPPED = 1e-5, 0.1
 CONTENDERS = ("bf16", "bf16 compiled", "int8")
 
 
@@ -81,49 +82,62 @@ def operators(options: argparse.Namespace) -> dict[str, dict[str, Work]]:
     """By name, the same work by every contender."""
     device, width, tokens = options.device, options.width, options.tokens
 
-    def plain(module: nn.Module, width_in: int) -> dict[str, Work]:
-        module = module.to(device, torch.bfloat16)
-        x = torch.randn(tokens, width_in, device=device, dtype=torch.bfloat16, requires_grad=True)
-        compiled = torch.compile(module)
-        inputs = [x, *module.parameters()]
-        return {"bf16": Work(lambda: module(x), inputs), "bf16 compiled": Work(lambda: compiled(x), inputs)}
+    def stream(num_columns: int) -> Tensor:
+        return torch.randn(tokens, num_columns, device=device)
 
-    def wire(width_in: int) -> Wire:
-        x = boundary.quantise(torch.randn(tokens, width_in, device=device), HELD)
-        return Wire(*(part.detach().requires_grad_() for part in x))
+    def wire(num_columns: int) -> Wire:
+        return Wire(*(part.detach().requires_grad_() for part in boundary.quantise(stream(num_columns), HELD)))
+
+    def plain(module: nn.Module, *widths: int) -> dict[str, Work]:
+        module = module.to(device, torch.bfloat16)
+        given = [stream(num_columns).bfloat16().requires_grad_() for num_columns in widths]
+        compiled = torch.compile(module)
+        inputs = [*given, *module.parameters()]
+        return {"bf16": Work(lambda: module(*given), inputs), "bf16 compiled": Work(lambda: compiled(*given), inputs)}
 
     gain = torch.ones(width, device=device, requires_grad=True)
     shift = torch.zeros(width, device=device, requires_grad=True)
     weight = torch.randn(4 * width, width, device=device, requires_grad=True)
     rounded = arithmetic_of(HELD, weight.device).quantise(weight.detach())
-    narrow, wide, stream = wire(width), wire(4 * width), torch.randn(tokens, width, device=device, requires_grad=True)
-    of = boundary.moments(narrow, HELD)
+    x, hidden, up, residue = wire(width), wire(4 * width), wire(4 * width), stream(width).requires_grad_()
+    of = boundary.moments(x, HELD)
     int8 = {
-        "linear": Work(lambda: linear.linear(narrow, weight, rounded, None, HELD, draw_noise()), [*narrow, weight]),
-        "layer norm": Work(
-            lambda: norm.layer_norm(narrow, of, gain, shift, 1e-5, HELD, draw_noise()), [*narrow, gain, shift]
-        ),
-        "gelu": Work(lambda: activation.activate(wide, "gelu", HELD, draw_noise()), [*wide]),
-        "addition": Work(lambda: residual.add(stream, narrow, HELD, draw_noise())[0], [stream, *narrow]),
+        "linear": Work(lambda: linear.linear(x, weight, rounded, None, HELD, draw_noise()), [*x, weight]),
+        "layer norm": Work(lambda: norm.layer_norm(x, of, gain, shift, EPS, HELD, draw_noise()), [*x, gain, shift]),
+        "rms norm": Work(lambda: norm.rms_norm(x, of, gain, EPS, HELD, draw_noise()), [*x, gain]),
+        "gelu": Work(lambda: activation.activate(hidden, "gelu", HELD, draw_noise()), [*hidden]),
+        "swiglu": Work(lambda: activation.activate_gated(hidden, up, "silu", HELD, draw_noise()), [*hidden, *up]),
+        "dropout": Work(lambda: dropout.dropout(x, DROPPED, HELD, draw_noise().seed), [*x]),
+        "addition": Work(lambda: residual.add(residue, x, HELD, draw_noise())[0], [residue, *x]),
+        "3 ways": Work(lambda: flattened(boundary.fork(x, HELD, draw_noise(), 3)), [*x]),
     }
-    modules = {
-        "linear": (nn.Linear(width, 4 * width, bias=False), width),
-        "layer norm": (nn.LayerNorm(width), width),
-        "gelu": (nn.GELU(), 4 * width),
-        "addition": (_Addition(tokens, width), width),
+    in_bf16 = {
+        "linear": plain(nn.Linear(width, 4 * width, bias=False), width),
+        "layer norm": plain(nn.LayerNorm(width), width),
+        "rms norm": plain(nn.RMSNorm(width), width),
+        "gelu": plain(nn.GELU(), 4 * width),
+        "swiglu": plain(_Computed(lambda gate, up: nn.functional.silu(gate) * up), 4 * width, 4 * width),
+        "dropout": plain(nn.Dropout(DROPPED), width),
+        "addition": plain(_Computed(torch.add), width, width),
+        "3 ways": plain(_Computed(lambda x: (x.view_as(x), x.view_as(x), x.view_as(x))), width),
     }
-    return {name: plain(*module) | {"int8": int8[name]} for name, module in modules.items()}
+    return {name: contenders | {"int8": int8[name]} for name, contenders in in_bf16.items()}
 
 
-class _Addition(nn.Module):
-    """To a stream that needs a gradient too."""
+class _Computed(nn.Module):
+    """A function as a module."""
 
-    def __init__(self, tokens: int, width: int) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
-        self.stream = nn.Parameter(torch.randn(tokens, width))
+        self._function = function
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.stream + x
+    def forward(self, *given: Tensor) -> Any:
+        return self._function(*given)
+
+
+def flattened(wires: Sequence[Wire]) -> tuple[Tensor, ...]:
+    """The tensors of several wires."""
+    return tuple(part for wire in wires for part in wire)
 
 
 def block(options: argparse.Namespace) -> dict[str, Work]:

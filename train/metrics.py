@@ -32,7 +32,7 @@ metrics.jsonl holds one JSON object per probe, with `step`, `probe` and its figu
 Times are means over the steps since the last row, unless said otherwise.
 
 With `log.saved_bytes` the first row also has `saved_bytes`, bytes that autograd keeps of a micro-batch on rank 0 for
-backward, and `saved_bytes_by`, the same by kind of module.
+backward, `saved_bytes_blocks`, those of them that blocks keep, and `saved_bytes_by`, all by kind of module.
 """
 
 from __future__ import annotations

@@ -100,4 +100,4 @@ class LogOptions(Options):
     profile: ProfileOptions | None = None
     "A few steps to profile; null profiles none."
     saved_bytes: bool = False
-    "Count, in the first step, what autograd keeps for backward, by kind of module."
+    "Count, in the first step, what autograd keeps for backward: in all, of blocks, and by kind of module."

@@ -35,7 +35,7 @@ class Recipe(Options):
     "The one number behind initial weights, order of samples and dropout."
     precision: Literal["float32", "bf16", "int8"] = "float32"
     """Arithmetic of the forward and backward pass; master weights and moments are float32. int8: blocks whose operators
-    exchange 8-bit matrices, and bf16 around them on GPUs (float32 on CPUs)."""
+    exchange 8-bit matrices, and `int8.around` around them."""
     int8: Int8Options = Int8Options()
     "How 8-bit matrices are held, with precision: int8."
     train: TrainOptions
@@ -81,6 +81,10 @@ class Recipe(Options):
             raise ValueError(
                 f"int8: precision={self.precision} has no such matrices; set precision=int8, or leave int8 out"
             )
+
+    def autocasts(self, device: str) -> bool:
+        """Whether what is not in 8 bits is bf16, over float32 weights, on devices of this type."""
+        return self.precision == "int8" and (device == "cuda" or self.int8.around == "bf16")
 
     def _check_lengths(self, source: Part, where: str) -> None:
         embedders = list(self.model.embedders.items())

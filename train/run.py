@@ -124,6 +124,7 @@ def _engine_request(recipe: Recipe, plan: BatchPlan, world: World) -> EngineRequ
         compile=recipe.train.compile,
         recompute=recipe.train.recompute == "blocks",
         world=world,
+        autocasts=recipe.autocasts(world.device.type),
     )
 
 

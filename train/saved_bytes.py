@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from model.block import Block
 from train.metrics import Row
 
 
@@ -23,8 +24,8 @@ class SavedBytes:
         """Count in `step`; None: never."""
         self._module = module
         self._step = step
-        self._bytes: dict[int, tuple[int, str]] = {}
-        "By storage: its size, and the kind of module that kept it first."
+        self._bytes: dict[int, tuple[int, str, bool]] = {}
+        "By storage: its size, the kind of module that kept it first, and whether that was in a block."
         self._running: list[nn.Module] = []
 
     @contextmanager
@@ -41,15 +42,16 @@ class SavedBytes:
             yield
 
     def row(self) -> Row:
-        """`saved_bytes`, and `saved_bytes_by` kind of module, most first; nothing before the step, and given once."""
+        """`saved_bytes`, `saved_bytes_blocks` and `saved_bytes_by` kind of module, most first; given once."""
         if not self._bytes:
             return {}
         by_kind: dict[str, int] = {}
-        for size, kind in self._bytes.values():
+        for size, kind, _ in self._bytes.values():
             by_kind[kind] = by_kind.get(kind, 0) + size
+        in_blocks = sum(size for size, _, is_in_block in self._bytes.values() if is_in_block)
         self._bytes = {}
         ordered = dict(sorted(by_kind.items(), key=lambda item: -item[1]))
-        return {"saved_bytes": sum(ordered.values()), "saved_bytes_by": ordered}
+        return {"saved_bytes": sum(ordered.values()), "saved_bytes_blocks": in_blocks, "saved_bytes_by": ordered}
 
     def _enter(self, module: nn.Module, _args: object) -> None:
         if module is self._module:
@@ -67,7 +69,8 @@ class SavedBytes:
         storage = item.untyped_storage()
         key = storage.data_ptr()
         if key not in self._bytes and not any(key == _address(parameter) for parameter in mine):
-            self._bytes[key] = storage.nbytes(), type(running).__name__
+            is_in_block = any(isinstance(module, Block) for module in self._running)
+            self._bytes[key] = storage.nbytes(), type(running).__name__, is_in_block
         return item
 
 

@@ -23,6 +23,9 @@ class Int8Options(Options):
     "What shares a scale: 32 x 32 numbers; or, for comparison, a row, a column, the whole matrix."
     bits: int = Field(default=8, ge=2, le=8)
     "Of the integers: fewer are for comparison, and take 8 all the same."
+    around: Literal["auto", "bf16"] = "auto"
+    """What is not in 8 bits (attention, the stream, the head), over float32 weights. auto: bf16 on GPUs, and float32 on
+    CPUs, where bf16 is slower; bf16: on CPUs too."""
     kernels: Literal["auto", "plain", "triton"] = "auto"
     """What computes. plain: the definitions, in PyTorch. triton: kernels, which need the package triton, a CUDA device,
     8 bits and square tiles. auto: kernels where these are, else plain."""

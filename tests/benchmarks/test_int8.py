@@ -29,7 +29,8 @@ def test_the_script_times_every_operator_by_every_contender() -> None:
     done = run("--device", "cpu", "--width", "64", "--tokens", "64", "--rounds", "2", "--json")
     assert done.returncode == 0, done.stderr
     rows = {row.pop("operator"): row for row in json.loads(done.stdout)["rows"]}
-    assert list(rows) == ["linear", "layer norm", "gelu", "addition", "block"]
+    operators = ["linear", "layer norm", "rms norm", "gelu", "swiglu", "dropout", "addition", "3 ways"]
+    assert list(rows) == [*operators, "block"]
     for row in rows.values():
         assert set(row) == {"bf16", "bf16 compiled", "int8"}
         assert all(0 < least <= median <= most for least, median, most in row.values())

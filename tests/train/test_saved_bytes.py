@@ -68,7 +68,7 @@ def test_a_block_in_8_bits_keeps_at_most_two_thirds() -> None:
     # Norms' inputs and outputs and the heads' results 5, the hidden layer 4, q, k, v and what heads give 8.
     assert (found["saved_bytes"] - weights) / TOKENS == pytest.approx(17, rel=STATISTICS)
     assert set(found["saved_bytes_by"]) == {"Int8Attention", "Int8Linear", "Int8FeedForward", "Int8LayerNorm"}
-    assert sum(found["saved_bytes_by"].values()) == found["saved_bytes"]
+    assert sum(found["saved_bytes_by"].values()) == found["saved_bytes"] == found["saved_bytes_blocks"]
 
 
 class Square(nn.Module):
@@ -84,7 +84,8 @@ def test_a_storage_counts_once_and_the_last_micro_batch_counts() -> None:
             for rows in (5, 7):
                 module(torch.ones(rows, 8)).sum().backward()
         # The input of the linear layer, and of each square; the weight is a parameter.
-        expected = {"saved_bytes": 3 * 7 * 8 * 4, "saved_bytes_by": {"Square": 2 * 7 * 8 * 4, "Linear": 7 * 8 * 4}}
+        by_kind = {"Square": 2 * 7 * 8 * 4, "Linear": 7 * 8 * 4}
+        expected = {"saved_bytes": 3 * 7 * 8 * 4, "saved_bytes_blocks": 0, "saved_bytes_by": by_kind}
         assert saved.row() == (expected if step == 3 else {})
 
 

@@ -35,11 +35,8 @@ class EngineRequest:
     compile: bool
     recompute: bool
     world: World
-
-    @property
-    def autocasts(self) -> bool:
-        """Whether what is not in 8 bits is bf16, over float32 weights."""
-        return self.precision == "int8" and self.world.device.type == "cuda"
+    autocasts: bool = False
+    "Of int8: whether what is not in 8 bits is bf16, over float32 weights."
 
 
 class Engine(Protocol):

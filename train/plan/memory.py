@@ -75,7 +75,7 @@ def cast_of(recipe: Recipe, device: Device = "cuda") -> Cast:
     if recipe.precision == "float32":
         return "none"
     if recipe.precision == "int8":
-        return "none" if device == "cpu" else "autocast"
+        return "autocast" if recipe.autocasts(device) else "none"
     is_sharded = isinstance(recipe.engine, DeepSpeedOptions) and recipe.engine.zero > 0
     return "weights" if is_sharded else "autocast"
 

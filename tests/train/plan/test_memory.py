@@ -185,6 +185,8 @@ def test_engines_cast_in_their_own_ways(engine: str, precision: str, cast: Cast)
 def test_what_is_not_in_8_bits_is_cast_to_bf16_on_gpus() -> None:
     recipe = recipe_at("quickstart.yaml", "precision=int8", "engine={kind: deepspeed, zero: 2}")
     assert (cast_of(recipe, "cuda"), cast_of(recipe, "cpu")) == ("autocast", "none")
+    asked = recipe_at("quickstart.yaml", "precision=int8", "int8.around=bf16")
+    assert (cast_of(asked, "cuda"), cast_of(asked, "cpu")) == ("autocast", "autocast")
 
 
 def test_fused_norms_keep_their_input_alone() -> None:
