@@ -2,8 +2,9 @@
 
 Precedence: `base:` files in their order < the recipe < `key=value` overrides. Mappings merge key
 by key; anything else replaces. A mapping whose `kind` changes starts afresh, because keys of one
-kind mean nothing to another. `${train.steps}` refers to another key, `${oc.env:SCRATCH}` to the
-process environment (OmegaConf's interpolation).
+kind mean nothing to another; null takes such a mapping away (`probes.sample=null`).
+`${train.steps}` refers to another key, `${oc.env:SCRATCH}` to the process environment (OmegaConf's
+interpolation).
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ def merge(lower: Tree, upper: Tree) -> Tree:
     merged = dict(lower)
     for key, value in upper.items():
         below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        if value is None and isinstance(below, dict) and "kind" in below:
+            del merged[key]
+        else:
+            merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
 
 

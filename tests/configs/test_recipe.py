@@ -54,6 +54,14 @@ def test_another_kind_starts_afresh(lower: dict, upper: dict, expected: dict) ->
     assert merge({"engine": lower}, {"engine": upper}) == {"engine": expected}
 
 
+def test_null_takes_a_mapping_with_a_kind_away() -> None:
+    lower = {"probes": {"loss": {"kind": "loss"}, "sample": {"kind": "sample"}}, "log": {"every": 10}}
+    assert merge(lower, {"probes": {"sample": None}}) == lower | {"probes": {"loss": {"kind": "loss"}}}
+    # What is not there, or is no such mapping, stays to be refused by name where null means nothing.
+    assert merge(lower, {"probes": {"typo": None}})["probes"]["typo"] is None
+    assert merge(lower, {"log": None}) == lower | {"log": None}
+
+
 trees = st.recursive(
     st.integers(0, 3),
     lambda inner: st.dictionaries(st.sampled_from(["a", "b", "kind"]), inner, max_size=3),
