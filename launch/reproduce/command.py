@@ -107,7 +107,7 @@ def _train(runs: list[Run], ranks: int) -> None:
     from tqdm import tqdm
 
     total = sum(item.recipe.train.steps for item in runs)
-    with tqdm(total=total, unit="step", dynamic_ncols=True) as bar:
+    with tqdm(total=total, unit="step", dynamic_ncols=True, disable=None) as bar:
         before = 0
         for item in runs:
             bar.set_description(f"{item.arm}, seed {item.seed}")
@@ -116,6 +116,10 @@ def _train(runs: list[Run], ranks: int) -> None:
                 bar.update(before + step - bar.n)
 
             if not item.is_finished:
+                if bar.disable:  # no terminal: a line for every run
+                    print(
+                        f"{item.arm}, seed {item.seed}: step {item.step} of {item.recipe.train.steps}", file=sys.stderr
+                    )
                 item.train(ranks, report)
             before += item.recipe.train.steps
             bar.update(before - bar.n)

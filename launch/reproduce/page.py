@@ -122,8 +122,10 @@ def _panel(name: str, by_arm: dict[str, list[float]], top: float) -> list[Elemen
 
 
 def _spread(values: Sequence[float]) -> str:
-    mean = f"{statistics.fmean(values):.4f}"
-    return f"{mean} ± {statistics.stdev(values):.4f}" if len(values) > 1 else mean
+    mean = statistics.fmean(values)
+    # Losses with four places, bytes without.
+    form = ",.0f" if abs(mean) >= 1e5 else ".4f"
+    return f"{mean:{form}} ± {statistics.stdev(values):{form}}" if len(values) > 1 else f"{mean:{form}}"
 
 
 def _table(rows: Sequence[dict[str, object]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from xml.etree.ElementTree import fromstring
 
 from launch.reproduce.page import Result, drawing, json_text, markdown
@@ -25,6 +26,11 @@ def test_the_page_says_what_was_measured_and_how_it_was_judged() -> None:
     assert "| loss: wide - plain | at most 0 | -0.15 |" in page
     assert "undecided" in page
     assert not result().holds
+
+
+def test_bytes_have_no_places() -> None:
+    rows = replace(result(), figures={"saved": {"plain": [135561216.0, 135561216.0]}}).arm_rows()
+    assert rows == [{"arm": "plain", "saved": "135,561,216 ± 0"}]
 
 
 def test_the_json_holds_every_number() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,6 +58,9 @@ def test_a_claim_is_trained_judged_and_goes_on_where_it_was_stopped(trainer: Tra
     )
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
+    # Not a terminal: a line for every run that there was still to train, no bar.
+    assert re.search(r"^still, seed 0: step [1-9]\d* of 60$", done.stderr, re.MULTILINE)
+    assert "\r" not in done.stderr
     found = json.loads(done.stdout)
     assert [item["word"] for item in found["comparisons"]] == ["holds", "does not hold"]
     starts = json.loads((first.parent / "environment.json").read_text())["starts"]
