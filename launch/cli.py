@@ -44,7 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """The installed command."""
-    command.leave(main())
+    try:
+        code = main()
+    except KeyboardInterrupt:  # while a subcommand was being imported
+        code = command.interrupted()
+    command.leave(code)
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

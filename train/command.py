@@ -13,6 +13,7 @@ are the same command. Exit codes: 0 done, 1 a defect of ours, 2 something for th
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib.util
 import os
 import sys
@@ -72,6 +73,7 @@ def guarded(action: Callable[[], None], *, debug: bool) -> int:
     try:
         _require_own_packages()
         action()
+        sys.stdout.flush()
     except UserError as error:
         if debug:
             raise
@@ -87,13 +89,30 @@ def guarded(action: Callable[[], None], *, debug: bool) -> int:
             print(f"polytrain: {stopped}", file=sys.stderr, flush=True)
         return EXIT_TRY_AGAIN
     except KeyboardInterrupt:
-        what = "what is complete: the newest checkpoint, whole shards"
-        print(f"polytrain: interrupted; the same command goes on from {what}.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return interrupted()
     except BrokenPipeError:
         # The reader of our output (head, less) has left; nobody is there to be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
+    except OSError as error:
+        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _forget_output()
+        where = error.filename or "the output, or a file that was being written"
+        print(f"polytrain: error: {where}: {error.strerror}; make room, and give the same command.", file=sys.stderr)
+        return EXIT_USER_ERROR
     return 0
+
+
+def interrupted() -> int:
+    """Say that Ctrl-C ended the command; its exit code."""
+    what = "what is complete: the newest checkpoint, whole shards"
+    print(f"polytrain: interrupted; the same command goes on from {what}.", file=sys.stderr)
+    return EXIT_INTERRUPTED
+
+
+def _forget_output() -> None:
+    """What is printed and could not be written must not be tried again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def leave(code: int) -> NoReturn:
