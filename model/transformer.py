@@ -63,9 +63,6 @@ class DecodingState:
 class Transformer(nn.Module):
     """Embedder -> blocks -> final norm. Heads belong to objectives."""
 
-    prompts: nn.Module
-    "Puts soft prompts in front, where `model.surgery.prompts` gave it some."
-
     def __init__(self, options: TransformerOptions) -> None:
         super().__init__()
         self.options = options
@@ -73,6 +70,15 @@ class Transformer(nn.Module):
         "What computes attention; one that is set here stands above the options."
         self.recompute_blocks = False
         "Activation checkpointing (Chen et al. 2016): keep only block inputs, recompute the rest backward."
+        # Parts that only some have are None in the others.
+        self.prompts: nn.Module | None = None
+        "Puts soft prompts in front, where `model.surgery.prompts` gave it some."
+        self.position_embedding: nn.Module | None = None
+        self.score_bias: nn.Module | None = None
+        self.grid_bias: nn.Module | None = None
+        self.grid_biases: nn.ModuleList | None = None
+        self.embedding_norm: nn.Module | None = None
+        self.embedding_projection: nn.Module | None = None
         width, embedder = options.width_of_embedder, options.embedder
         self.embedder = cast(nn.Module, construct(embedder, width))
         positions = options.positions
@@ -122,12 +128,12 @@ class Transformer(nn.Module):
             index_T = torch.arange(tokens.x.shape[1], device=tokens.x.device)
             tokens = replace(tokens, segments=joined, positions=index_T[None])
         x_BTD = tokens.x
-        if hasattr(self, "position_embedding"):
+        if self.position_embedding is not None:
             x_BTD = x_BTD + self.position_embedding(tokens)
-        if hasattr(self, "embedding_norm"):
+        if self.embedding_norm is not None:
             x_BTD = self.embedding_norm(x_BTD)
         x_BTD = self.dropout(x_BTD)
-        if hasattr(self, "embedding_projection"):
+        if self.embedding_projection is not None:
             x_BTD = self.embedding_projection(x_BTD)
         return tokens.with_x(x_BTD)
 
@@ -158,7 +164,7 @@ class Transformer(nn.Module):
             ValueError: where tokens see later ones, so that they cannot be taken one by one.
         """
         state = self._empty_state(batch, device, dtype, memory)
-        if hasattr(self, "prompts"):
+        if self.prompts is not None:
             nothing = torch.empty(batch, 0, dtype=torch.long, device=device)
             no_text = Tokens(torch.empty(batch, 0, self.options.dim, device=device, dtype=dtype), nothing)
             _, state = self.step(self._prompted(no_text), state)
@@ -208,7 +214,7 @@ class Transformer(nn.Module):
 
     def _prompted(self, tokens: Tokens) -> Tokens:
         """Behind the soft prompts, where there are some (`model.surgery.prompts`)."""
-        if not hasattr(self, "prompts"):
+        if self.prompts is None:
             return tokens
         if tokens.segments is None and not self.options.is_causal:
             # Prompts that saw the text would carry it from document to document, where a row has several.
@@ -251,11 +257,11 @@ class Transformer(nn.Module):
     def _biases(self, tokens: Tokens, key_positions: Tensor) -> list[Tensor | None]:
         """What each block adds to the scores."""
         found: list[Tensor | None] = [None]
-        if hasattr(self, "score_bias"):
+        if self.score_bias is not None:
             found = [self.score_bias(tokens.positions, key_positions)]
-        if hasattr(self, "grid_bias"):
+        if self.grid_bias is not None:
             found = [self.grid_bias(tokens)]
-        if hasattr(self, "grid_biases"):
+        if self.grid_biases is not None:
             found = [bias(tokens) for bias in self.grid_biases]
         return found * (len(self.blocks) // len(found))
 

@@ -29,14 +29,10 @@ class PatchEmbedder(nn.Module):
             stride=options.patch,  # type: ignore[arg-type]
             bias=options.bias,
         )
-        if options.mask_token:
-            self.mask_token = LearnedTokens(1, dim)
-        if options.cls:
-            self.cls = LearnedTokens(1, dim)
-        if options.num_extra:
-            self.extra = LearnedTokens(options.num_extra, dim)
-        if options.num_registers:
-            self.registers = LearnedTokens(options.num_registers, dim)
+        self.mask_token = LearnedTokens(1, dim) if options.mask_token else None
+        self.cls = LearnedTokens(1, dim) if options.cls else None
+        self.extra = LearnedTokens(options.num_extra, dim) if options.num_extra else None
+        self.registers = LearnedTokens(options.num_registers, dim) if options.num_registers else None
 
     def forward(self, pixels: Tensor, mask_BN: Tensor | None = None) -> Tokens:
         """The tokens, patches row by row.
@@ -55,8 +51,9 @@ class PatchEmbedder(nn.Module):
         batch, grid = len(patches), tuple(patches.shape[2:])
         x_BND = patches.flatten(2).transpose(1, 2)
         if mask_BN is not None:
+            assert self.mask_token is not None
             x_BND = torch.where(mask_BN[..., None], self.mask_token(batch), x_BND)
-        prefix = [getattr(self, name)(batch) for name in ("cls", "extra", "registers") if hasattr(self, name)]
+        prefix = [part(batch) for part in (self.cls, self.extra, self.registers) if part is not None]
         x_BTD = torch.cat((*prefix, x_BND), dim=1)
         num_prefix = self._options.num_prefix
         places = grid_places(grid, num_prefix, device=x_BTD.device)

@@ -33,8 +33,7 @@ class TextEmbedder(nn.Module):
         super().__init__()
         self._scale = math.sqrt(dim) if options.scaled else 1.0
         self.tokens = TokenEmbedding(options.vocab_size, dim)
-        if options.num_types:
-            self.types = nn.Embedding(options.num_types, dim)
+        self.types = nn.Embedding(options.num_types, dim) if options.num_types else None
 
     def share_tokens_of(self, other: TextEmbedder) -> None:
         """Take the table of `other`, among whose parameters alone it goes on being listed."""
@@ -62,7 +61,7 @@ class TextEmbedder(nn.Module):
             split_B: how many leading tokens are the prefix.
         """
         x_BTD = self.tokens(tokens_BT) * self._scale
-        if hasattr(self, "types"):
+        if self.types is not None:
             x_BTD = x_BTD + self.types(torch.zeros_like(tokens_BT) if types_BT is None else types_BT)
         if positions_BT is None:
             index_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)

@@ -29,8 +29,7 @@ class WaveformEmbedder(nn.Module):
         self.norm = nn.LayerNorm(widths[-1], eps=options.norm_eps) if options.feature_norm else nn.Identity()
         self.projection = nn.Linear(widths[-1], dim)
         self.dropout = nn.Dropout(options.dropout)
-        if options.mask_token:
-            self.mask_token = MaskToken(dim)
+        self.mask_token = MaskToken(dim) if options.mask_token else None
 
     def features(self, waveform_BS: Tensor) -> Tensor:
         """The normalised features [B, T, C] of every frame."""
@@ -60,6 +59,7 @@ class WaveformEmbedder(nn.Module):
             features_BTC = self.features(waveform_BS)
         x_BTD = self.dropout(self.projection(features_BTC))
         if mask_BT is not None:
+            assert self.mask_token is not None
             x_BTD = self.mask_token(x_BTD, mask_BT)
         index_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
         segments_BT = None

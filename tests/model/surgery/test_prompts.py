@@ -43,7 +43,7 @@ def written_out(model: Any, tokens: Tensor) -> Tensor:
     # Only distances count, but angles are rounded to float32: so the same places.
     places_T = torch.arange(-prompts_PD.shape[1], tokens.shape[1])
     table = model.prompts
-    del model.prompts
+    model.prompts = None
     hidden = model.transform(Tokens(x, places_T[None])).x[:, prompts_PD.shape[1] :]
     model.prompts = table
     return hidden
